@@ -1,0 +1,273 @@
+"""What a plugin implements, one class a kind.
+
+Every component has a ``name`` to be chosen by, a nested pydantic ``Config`` whose fields are described and
+whose unknown keys are errors, and a constructor that takes that config first and its collaborators by
+keyword. A plugin hands its classes over through the hook of the kind::
+
+    import rltk
+
+    class Shout(rltk.RewardModel):
+        "Pays one point for every exclamation mark."
+
+        name = "shout"
+
+        def score(self, episodes):
+            return [float(episode.response.count("!")) for episode in episodes]
+
+    @rltk.hookimpl
+    def rltk_reward_models():
+        return [Shout]
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from rltk.types import Action, Episode, Evaluation, Metrics, Rollout
+
+if TYPE_CHECKING:
+    import torch
+    from gymnasium.vector import VectorEnv
+    from transformers import PreTrainedTokenizerBase
+
+    from rltk.rng import EpisodeStream
+    from rltk.runs import StageContext
+
+Split = Literal["train", "validation", "test"]
+Row = dict[str, Any]
+
+
+class ComponentConfig(BaseModel):
+    """Base of every component's ``Config``: unknown keys are errors, defaults are validated."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+
+class Component:
+    """A named, configured part that a plugin provides."""
+
+    #: Chosen by in configs; unique within its kind.
+    name: ClassVar[str]
+    #: One of ``rltk.registry.KINDS``.
+    kind: ClassVar[str]
+
+    class Config(ComponentConfig):
+        """No options."""
+
+
+class Session(ABC):
+    """The acting state of a policy over ``N`` environment slots: a KV cache, an RNN state, or nothing."""
+
+    @abstractmethod
+    def act(
+        self,
+        observations: Any,
+        *,
+        stream: EpisodeStream,
+        active: np.ndarray,
+        deterministic: bool = False,
+    ) -> Action:
+        """Choose one action for every slot.
+
+        :param observations: the vector environment's batched observation.
+        :param stream: one stream of uniforms a slot; the only source of randomness. A position of 0 says
+            that the slot began a new episode, so state kept for the former one must go.
+        :param active: ``[N]`` bool; what is answered for the other slots is ignored.
+        :param deterministic: take the mode instead of a sample.
+        """
+
+
+class Policy(nn.Module, Component, ABC):
+    """A distribution over actions and a critic; acts step by step, learns on whole episodes."""
+
+    kind = "policy"
+
+    @abstractmethod
+    def session(self, num_envs: int) -> Session:
+        """Return fresh acting state for ``num_envs`` slots."""
+
+    @abstractmethod
+    def evaluate(self, batch: Rollout) -> Evaluation:
+        """Return log-probabilities, entropies and values of ``batch``, each ``[B, T]``, differentiable."""
+
+    @abstractmethod
+    def value(self, batch: Rollout) -> Tensor:
+        """Return the critic's values ``[B, T]``, differentiable."""
+
+    @abstractmethod
+    def distribution_parameters(self, batch: Rollout) -> Tensor:
+        """Return what defines each action distribution, ``[B, T, P]``, differentiable."""
+
+    @abstractmethod
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``[B, T]`` log-probabilities and entropies of distributions given by their parameters."""
+
+    @abstractmethod
+    def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
+        """Return the exact KL(p || q) ``[B, T]`` of two sets of distribution parameters."""
+
+    @abstractmethod
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the action distribution depends on."""
+
+    @abstractmethod
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that only the values depend on."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write everything needed to construct the policy again from ``directory``."""
+
+
+class Algorithm(Component, ABC):
+    """Improves a policy from rollouts.
+
+    :param config: the algorithm's own options.
+    :param policy: the policy to improve.
+    :param generator: source of randomness of the updates.
+    :param auxiliary_loss: returns a loss to be added with the algorithm's own coefficient at every
+        gradient step, such as the pretraining loss of PPO-ptx; None where nothing is added.
+    """
+
+    kind = "algorithm"
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        policy: Policy,
+        generator: torch.Generator,
+        auxiliary_loss: Callable[[], Tensor] | None = None,
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.generator = generator
+        self.auxiliary_loss = auxiliary_loss
+
+    @abstractmethod
+    def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
+        """Improve the policy on one rollout.
+
+        :param progress: share of the training done, in [0, 1); for schedules.
+        :raises NonFiniteError: before any weight changes, when a loss or gradient is not finite.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state beside the policy's weights: optimisers, adaptive coefficients."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+
+
+class RewardModel(Component, ABC):
+    """Scores finished episodes, many at a time."""
+
+    kind = "reward_model"
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def score(self, episodes: Sequence[Episode]) -> Sequence[float | Sequence[float] | None]:
+        """Return for each episode one number, one number a response token, or None where unscorable."""
+
+
+class Labeler(Protocol):
+    """Somebody who ranks responses to one prompt."""
+
+    name: str
+
+    def rank(self, episodes: Sequence[Episode], generator: np.random.Generator) -> list[int]:
+        """Return the rank of each response, 1 the best; equal ranks are ties."""
+
+
+class Environment(Component, ABC):
+    """A world to act in, with the material that stages need: the recipe's ``environment`` section.
+
+    Only :meth:`make_vec` is required. The other methods are material for the stages that ask for it; their
+    defaults raise a :class:`~rltk.errors.UserError` that says what this environment lacks.
+    """
+
+    kind = "environment"
+
+    def __init__(self, config: Any, *, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def make_vec(self, num_envs: int, *, split: Split = "train", **options: Any) -> VectorEnv:
+        """Return the Gymnasium vector environment (SAME_STEP autoreset) over the prompts of ``split``.
+
+        Text environments take the options of ``rltk/TextGeneration-v0``: ``tokenizer``, ``reward``,
+        ``prompts`` (rows in place of the split's), ``max_new_tokens``, ``group_size``, ``stop``.
+        """
+
+    def build_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer that models built from scratch for this environment use."""
+        raise self._lacks("a tokenizer")
+
+    def format_prompt(self, prompt: str) -> str:
+        """Return the text the policy reads for a prompt."""
+        raise self._lacks("text prompts")
+
+    def few_shot_prefix(self, demonstrations: Sequence[Row]) -> str:
+        """Return what to put before a formatted prompt to show a base model what is wanted."""
+        raise self._lacks("text prompts")
+
+    def corpus(self, split: Split) -> Iterator[str]:
+        """Yield the documents of the pretraining corpus."""
+        raise self._lacks("a corpus")
+
+    def demonstrations(self, split: Split) -> list[Row]:
+        """Return rows with ``prompt`` and ``response``."""
+        raise self._lacks("demonstrations")
+
+    def prompts(self, split: Split) -> list[Row]:
+        """Return rows with ``prompt`` and any further columns that rewards and metrics use."""
+        raise self._lacks("prompts")
+
+    def comparisons(self, split: Split) -> list[Row]:
+        """Return stored rankings: rows with ``prompt``, ``responses`` and ``ranks`` (1 best, ties equal)."""
+        raise self._lacks("stored comparisons")
+
+    def labelers(self, group: Literal["train", "heldout"]) -> Sequence[Labeler]:
+        """Return the labelers whose rankings train the reward model, or those kept for evaluation."""
+        raise self._lacks("labelers")
+
+    def metrics(self, episode: Episode) -> dict[str, float]:
+        """Return the true measures of an episode, ``utility`` among them where there is a truth."""
+        return {}
+
+    def _lacks(self, what: str) -> Exception:
+        from rltk.errors import UserError
+
+        return UserError(
+            "environment", f"{self.name!r} has no {what}", fix="choose an environment that does, or drop the stage"
+        )
+
+
+class Stage(Component, ABC):
+    """One step of a recipe; reads what earlier stages left in the run directory, leaves its own artifacts.
+
+    :param config: the stage's own options.
+    :param context: the run around it: directory, environment, device, seeds, logging, checkpoints.
+    """
+
+    kind = "stage"
+
+    def __init__(self, config: Any, *, context: StageContext) -> None:
+        self.config = config
+        self.context = context
+
+    @abstractmethod
+    def run(self) -> Mapping[str, Any]:
+        """Do the work and return what goes into ``summary.json``; the key ``policies`` is merged by name."""

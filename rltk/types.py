@@ -1,0 +1,168 @@
+"""What flows between the parts: episodes, rollouts and what policies say about them.
+
+Letters in shapes: ``B`` episodes (or fragments of one), ``T`` actions in the longest of them, ``L`` tokens
+in the longest of them, ``N`` environment slots, ``V`` vocabulary entries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A prompt and a response, as text and as the very token ids that were read and sampled.
+
+    :param prompt: the prompt as the data row has it, without the template.
+    :param response: the response as text, without special tokens or the stop string.
+    :param prompt_tokens: ids the policy read before its first action, template included.
+    :param response_tokens: ids of the actions, the EOS token included where one was sampled.
+    :param columns: the data row's further columns, such as a gold answer.
+    :param terminated: whether the response ended by itself (EOS or a stop string).
+    :param truncated: whether it was cut off at the length budget.
+    """
+
+    prompt: str
+    response: str
+    prompt_tokens: tuple[int, ...] = ()
+    response_tokens: tuple[int, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    terminated: bool = True
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a session answers for all slots.
+
+    :param actions: ``[N, ...]`` what to step the environment with.
+    :param logprobs: ``[N]`` float32 log-probabilities under the distribution sampled from.
+    :param values: ``[N]`` float32 state values, or None where a value costs a pass of its own.
+    """
+
+    actions: Tensor
+    logprobs: Tensor
+    values: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy says about whole episodes; differentiable, zero where the mask is False.
+
+    :param logprobs: ``[B, T]`` log-probabilities of the actions taken.
+    :param entropy: ``[B, T]`` entropies in nats.
+    :param values: ``[B, T]`` state values before each action.
+    """
+
+    logprobs: Tensor
+    entropy: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A batch of episodes, or of fragments with no episode boundary inside.
+
+    :param mask: ``[B, T]`` bool, True where an action was taken.
+    :param actions: ``[B, T, ...]`` the actions; int64 where they are discrete.
+    :param logprobs: ``[B, T]`` float32, of the distribution sampled from.
+    :param rewards: ``[B, T]`` float32, the reward that followed each action.
+    :param values: ``[B, T]`` float32, the critic's value before each action.
+    :param bootstrap: ``[B]`` float32, the value after the last action; 0 where the episode terminated.
+    :param episode_ids: ``[B]`` int64, the order in which the episodes were dealt.
+    :param lengths: ``[B]`` int64, tokens in each row (text only).
+    :param tokens: ``[B, L]`` int64, prompt and response right-padded (text only).
+    :param action_mask: ``[B, L]`` bool, True at the tokens that are actions (text only).
+    :param observations: ``[B, T, ...]`` what was seen before each action (not text).
+    :param ref_logprobs: ``[B, T]`` float32, the reference policy's, where there is a reference.
+    :param advantages: ``[B, T]`` float32, filled by the algorithm.
+    :param returns: ``[B, T]`` float32, filled by the algorithm.
+    :param scores: ``[B]`` float32 undiscounted return of the environment alone; NaN where unscorable.
+    :param episodes: the episodes themselves (text only).
+    """
+
+    mask: Tensor
+    actions: Tensor
+    logprobs: Tensor
+    rewards: Tensor
+    values: Tensor
+    bootstrap: Tensor
+    episode_ids: Tensor
+    scores: Tensor
+    lengths: Tensor | None = None
+    tokens: Tensor | None = None
+    action_mask: Tensor | None = None
+    observations: Tensor | None = None
+    ref_logprobs: Tensor | None = None
+    advantages: Tensor | None = None
+    returns: Tensor | None = None
+    episodes: Sequence[Episode] = ()
+
+    def __len__(self) -> int:
+        return self.mask.shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions in all rows."""
+        return int(self.mask.sum())
+
+    def replace(self, **changes: Any) -> Rollout:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, device: torch.device) -> Rollout:
+        """Return a copy with every tensor on ``device``."""
+        return self.replace(**{name: tensor.to(device) for name, tensor in self._tensors().items()})
+
+    def select(self, rows: Tensor) -> Rollout:
+        """Return some rows, trimmed to their longest episode.
+
+        :param rows: int64 row indices.
+        """
+        selected = {name: tensor[rows] for name, tensor in self._tensors().items()}
+        T = int(selected["mask"].sum(1).max()) if len(rows) else 0
+        L = int(selected["lengths"].max()) if "lengths" in selected and len(rows) else 0
+        for name, tensor in selected.items():
+            if name in _PER_ACTION:
+                selected[name] = tensor[:, :T]
+            elif name in _PER_TOKEN:
+                selected[name] = tensor[:, :L]
+        episodes = [self.episodes[int(i)] for i in rows] if self.episodes else ()
+        return self.replace(**selected, episodes=episodes)
+
+    def row_sizes(self) -> Tensor:
+        """Return ``[B]`` int64, how much work each row is: tokens for text, actions otherwise."""
+        return self.mask.sum(1) if self.lengths is None else self.lengths
+
+    def micro_batches(self, max_tokens: int) -> Iterator[Tensor]:
+        """Yield row indices in groups of like length whose padded size is at most ``max_tokens``.
+
+        A single row larger than the budget is a group of its own.
+        """
+        sizes = self.row_sizes().cpu()
+        group: list[int] = []
+        for row in torch.argsort(sizes, descending=True, stable=True).tolist():
+            if group and int(sizes[group[0]]) * (len(group) + 1) > max_tokens:
+                yield torch.tensor(group)
+                group = []
+            group.append(row)
+        if group:
+            yield torch.tensor(group)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if isinstance(value, Tensor)}
+
+
+_PER_ACTION = frozenset(
+    "mask actions logprobs rewards values observations ref_logprobs advantages returns".split()
+)
+_PER_TOKEN = frozenset(["tokens", "action_mask"])

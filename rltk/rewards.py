@@ -1,0 +1,58 @@
+"""A reward from one plain function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from rltk.errors import UserError
+from rltk.interfaces import RewardModel
+from rltk.types import Episode
+
+
+class FunctionReward(RewardModel):
+    """A reward model that scores every episode by itself with a function; made by :func:`reward`."""
+
+    function: ClassVar[Callable[[Episode], float | None]]
+
+    def score(self, episodes: Sequence[Episode]) -> list[float | None]:
+        """Return the function's value for each episode; None where it has none."""
+        return [self._checked(type(self).function(episode)) for episode in episodes]
+
+    def _checked(self, value: Any) -> float | None:
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(
+                f"reward {self.name!r}", "is no finite number", got=value, fix="return a float, or None"
+            )
+        return number
+
+
+def reward(function: Callable[[Episode], float | None]) -> type[FunctionReward]:
+    """Make a reward model, named like the function, of ``function(episode)``.
+
+    A plugin module needs nothing else: its decorated functions are found by themselves::
+
+        import rltk
+
+        @rltk.reward
+        def polite(episode):
+            return float("please" in episode.response)
+
+    ``rltk train -p polite.py rl.reward.name=polite`` then trains on it. Returning None marks an episode as
+    unscorable: it is left out of the update, not counted as 0.
+    """
+    name = function.__name__
+    attributes = {
+        "name": name,
+        "function": staticmethod(function),
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+    }
+    return type(name, (FunctionReward,), attributes)

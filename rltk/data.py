@@ -139,9 +139,8 @@ _RANKING_COLUMNS = frozenset(["chosen", "rejected", "responses", "ranks", "ranki
 def _responses(row: Row, where: str) -> list[str]:
     responses = _value(row, "responses", where)
     if not isinstance(responses, list):
-        raise UserError(
-            where, "column 'responses' must be a list", got=shorten(responses), fix="list the texts"
-        )
+        what = "column 'responses' must be a list of texts"
+        raise UserError(where, what, got=shorten(responses), fix="correct the row")
     if len(responses) < 2:
         fix = "drop the row or add responses"
         raise UserError(where, "a ranking needs at least 2 responses", got=len(responses), fix=fix)
@@ -170,9 +169,8 @@ def _by_position(ranks: Sequence[float], positions: Sequence[float]) -> Iterable
 def _numbers(row: Row, column: str, count: int, where: str) -> list[float]:
     values = row[column]
     if not isinstance(values, list):
-        raise UserError(
-            where, f"column {column!r} must be a list", got=shorten(values), fix="list the numbers"
-        )
+        what = f"column {column!r} must be a list of numbers"
+        raise UserError(where, what, got=shorten(values), fix="correct the row")
     if len(values) != count:
         what = f"column {column!r} has {len(values)} entries for {count} responses"
         raise UserError(where, what, fix="give every response exactly one")

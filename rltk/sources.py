@@ -135,7 +135,9 @@ def _constant_position(line: str) -> int:
 
 
 def shorten(value: Any) -> Any:
-    """Return ``value``, or the beginning of its text where that would swamp an error message."""
+    """Return ``value`` as an error message shows it: None as null, long values cut short."""
+    if value is None:
+        return "null"
     text = value if isinstance(value, str) else repr(value)
     return value if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 

@@ -211,16 +211,16 @@ class Files(Environment):
                 yield from read_documents(source, self.config.corpus_separator)
 
     def _rows(self, kind: str, split: Split) -> list[Row]:
-        if (kind, split) not in self._selected:
-            self._selected[kind, split] = self._select(kind, split)
-        return list(self._selected[kind, split])
-
-    def _select(self, kind: str, split: Split) -> list[Row]:
         if kind not in self._read:
             self._read[kind] = self._read_rows(kind)
         splits = [assigned_split(row, self.config.validation_share) for row in self._read[kind]]
-        wanted = "validation" if split == "test" and "test" not in splits else split
-        rows = [row for row, its in zip(self._read[kind], splits, strict=True) if its == wanted]
+        wanted: Split = "validation" if split == "test" and "test" not in splits else split
+        if (kind, wanted) not in self._selected:
+            rows = [row for row, its in zip(self._read[kind], splits, strict=True) if its == wanted]
+            self._selected[kind, wanted] = self._select(kind, wanted, rows)
+        return list(self._selected[kind, wanted])
+
+    def _select(self, kind: str, wanted: Split, rows: list[Row]) -> list[Row]:
         rows = self._limit_prompts(kind, wanted, rows)
         if not rows:
             raise self._no_rows(kind, wanted, f"mark some with split: {wanted}, or change validation_share")

@@ -1,0 +1,77 @@
+"""Losses and divergences of policy-gradient methods: pure functions on ``[B, T]`` tensors.
+
+Losses are sums over the mask; callers divide once by the number of actions in the whole batch, so that
+neither gradient accumulation nor ragged lengths change the result.
+"""
+
+import torch
+from torch import Tensor
+
+
+def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
+    """Return the sum of ``x`` where the mask is True."""
+    return torch.where(mask, x, 0.0).sum()
+
+
+def clipped_surrogate_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, *, clip_range: float
+) -> Tensor:
+    """Return the negative clipped surrogate, summed (Schulman et al. 2017, equation 7)."""
+    ratio = torch.exp(logprobs - old_logprobs)
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    return masked_sum(torch.maximum(-advantages * ratio, -advantages * clipped), mask)
+
+
+def surrogate_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """Return the negative importance-weighted surrogate, summed (Schulman et al. 2015, equation 14)."""
+    return masked_sum(-advantages * torch.exp(logprobs - old_logprobs), mask)
+
+
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, clip_range: float | None
+) -> Tensor:
+    """Return half the squared error of the critic, summed; the worse of it and its clipped form.
+
+    The clipped form lets values move at most ``clip_range`` from the old ones (PPO's reference
+    implementation); None leaves it out.
+    """
+    squared_error = (values - returns) ** 2
+    if clip_range is not None:
+        clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        squared_error = torch.maximum(squared_error, (clipped - returns) ** 2)
+    return 0.5 * masked_sum(squared_error, mask)
+
+
+def kl_k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """Return the unbiased estimator ``log p - log q`` of KL(p || q) at samples of p; may be negative."""
+    return logprobs - ref_logprobs
+
+
+def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """Return the estimator ``q/p - 1 - log(q/p)`` of KL(p || q): unbiased, never negative (Schulman 2020)."""
+    log_ratio = ref_logprobs - logprobs
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def categorical_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
+    """Return the exact KL(p || q) over the last dimension of two sets of logits."""
+    p_log, q_log = torch.log_softmax(p_logits, -1), torch.log_softmax(q_logits, -1)
+    return (p_log.exp() * (p_log - q_log)).sum(-1)
+
+
+def kl_shaped_rewards(
+    rewards: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, *, kl_coef: float
+) -> Tensor:
+    """Return ``r_t - kl_coef (log pi(a_t) - log pi_ref(a_t))`` (Ouyang et al. 2022, equation 2, per token)."""
+    return torch.where(mask, rewards - kl_coef * kl_k1(logprobs, ref_logprobs), 0.0)
+
+
+def adapted_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float, episodes: int) -> float:
+    """Return the coefficient after one step of the proportional controller (Ziegler et al. 2019, section 2.2).
+
+    :param kl: mean KL of a response to the reference, in nats.
+    :param horizon: episodes over which the controller acts.
+    :param episodes: episodes since the last step.
+    """
+    error = min(max(kl / target - 1.0, -0.2), 0.2)
+    return kl_coef * (1.0 + error * episodes / horizon)

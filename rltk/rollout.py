@@ -1,0 +1,252 @@
+"""Collect rollouts: step a policy through a vector environment and lay the episodes out as ``[B, T]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rltk.errors import UserError
+from rltk.rng import EpisodeStream
+from rltk.types import Episode, Rollout
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+    from rltk.interfaces import Policy
+    from rltk.scoring import Score
+
+
+@torch.no_grad()
+def collect(
+    envs: VectorEnv,
+    policy: Policy,
+    *,
+    episodes: int,
+    seed: int,
+    first_episode: int = 0,
+    deterministic: bool = False,
+) -> Rollout:
+    """Act until ``episodes`` whole episodes have ended.
+
+    Every action draws from the stream keyed by (seed, episode, position), and text environments deal the
+    same prompt to the same episode, so the result does not depend on the number of slots.
+
+    :param envs: a vector environment with SAME_STEP autoreset.
+    :param policy: acts, and gives the values.
+    :param episodes: how many episodes to collect.
+    :param seed: of the environment's order and of the sampling.
+    :param first_episode: number of the first episode, where collecting goes on from earlier rollouts.
+    :param deterministic: take each distribution's mode.
+    :raises UserError: the environment does not reset in the step that ends an episode.
+    """
+    _require_same_step(envs)
+    base = envs.unwrapped
+    text = is_text(envs)
+    if text:
+        base.defer_scoring = True
+    try:
+        trace = _run(envs, policy, episodes, seed, first_episode, deterministic)
+    finally:
+        if text:
+            base.defer_scoring = False
+    rollout = _text_rollout(trace, base) if text else _array_rollout(trace, policy)
+    if trace.values:
+        return rollout
+    return rollout.replace(values=evaluate_values(policy, rollout))
+
+
+def is_text(envs: VectorEnv) -> bool:
+    """Return whether the environment deals prompts and can score many finished responses at once."""
+    return hasattr(envs.unwrapped, "score_deferred")
+
+
+@torch.no_grad()
+def evaluate_values(policy: Policy, rollout: Rollout, *, max_tokens: int = 8192) -> Tensor:
+    """Return the critic's values ``[B, T]`` of a whole rollout, computed in batches of like length."""
+    values = torch.zeros_like(rollout.rewards)
+    for rows in rollout.micro_batches(max_tokens):
+        part = policy.value(rollout.select(rows)).to(values)
+        values[rows.to(values.device)[:, None], torch.arange(part.shape[1], device=values.device)] = part
+    return values
+
+
+@dataclass
+class _Trace:
+    """What was recorded: flat lists over all actions, and one entry an episode when it ended."""
+
+    first_episode: int
+    count: int
+    episode: list[NDArray[np.int64]] = field(default_factory=list)
+    position: list[NDArray[np.int64]] = field(default_factory=list)
+    actions: list[Tensor] = field(default_factory=list)
+    logprobs: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    rewards: list[NDArray[np.float64]] = field(default_factory=list)
+    observations: list[NDArray[Any]] = field(default_factory=list)
+    final_observations: dict[int, Any] = field(default_factory=dict)
+    episodes: dict[int, Episode] = field(default_factory=dict)
+
+
+def _run(
+    envs: VectorEnv, policy: Policy, count: int, seed: int, first_episode: int, deterministic: bool
+) -> _Trace:
+    dealt = {"first_episode": first_episode, "episodes": count} if is_text(envs) else None
+    observations, _ = envs.reset(seed=seed, options=dealt)
+    session = policy.session(envs.num_envs)
+    trace = _Trace(first_episode, count)
+    episode = first_episode + np.arange(envs.num_envs)
+    next_episode = first_episode + envs.num_envs
+    position = np.zeros(envs.num_envs, dtype=np.int64)
+    while (active := episode < first_episode + count).any():
+        action = session.act(
+            observations,
+            stream=EpisodeStream(seed, episode, position),
+            active=active,
+            deterministic=deterministic,
+        )
+        before = observations
+        observations, rewards, terminated, truncated, infos = envs.step(action.actions.cpu().numpy())
+        _record(trace, active, episode, position, action, rewards, before)
+        position = position + 1
+        for slot in np.flatnonzero((terminated | truncated) & active):
+            _record_end(trace, int(episode[slot]), int(slot), bool(truncated[slot]), infos)
+        for slot in np.flatnonzero(terminated | truncated):
+            episode[slot], position[slot] = next_episode, 0
+            next_episode += 1
+    return trace
+
+
+def _record(
+    trace: _Trace,
+    active: NDArray[np.bool_],
+    episode: NDArray[np.int64],
+    position: NDArray[np.int64],
+    action: Any,
+    rewards: NDArray[np.float64],
+    observations: Any,
+) -> None:
+    rows = np.flatnonzero(active)
+    trace.episode.append(episode[rows])
+    trace.position.append(position[rows])
+    index = torch.from_numpy(rows).to(action.actions.device)
+    trace.actions.append(action.actions[index])
+    trace.logprobs.append(action.logprobs[index])
+    trace.rewards.append(rewards[rows])
+    if action.values is not None:
+        trace.values.append(action.values[index])
+    if not isinstance(observations, dict):
+        trace.observations.append(observations[rows])
+
+
+def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: dict[str, Any]) -> None:
+    if "finished" in infos.get("final_info", {}):
+        trace.episodes[episode] = infos["final_info"]["finished"][slot].episode
+    elif truncated:
+        trace.final_observations[episode] = infos["final_obs"][slot]
+
+
+def _require_same_step(envs: VectorEnv) -> None:
+    mode = envs.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.SAME_STEP:
+        raise UserError(
+            "environment",
+            "its autoreset mode must be SAME_STEP",
+            got=getattr(mode, "value", mode),
+            fix='make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})',
+        )
+
+
+def _layout(trace: _Trace) -> dict[str, Tensor]:
+    """Scatter the flat records into ``[B, T]``."""
+    row = torch.from_numpy(np.concatenate(trace.episode)) - trace.first_episode
+    column = torch.from_numpy(np.concatenate(trace.position))
+    T = int(column.max()) + 1
+
+    def place(flat: Tensor) -> Tensor:
+        laid_out = torch.zeros(trace.count, T, *flat.shape[1:], dtype=flat.dtype, device=flat.device)
+        laid_out[row.to(flat.device), column.to(flat.device)] = flat
+        return laid_out
+
+    logprobs = place(torch.cat(trace.logprobs))
+    device = logprobs.device
+    rewards = torch.from_numpy(np.concatenate(trace.rewards).astype(np.float32)).to(device)
+    fields = {
+        "mask": place(torch.ones(len(row), dtype=torch.bool, device=device)),
+        "actions": place(torch.cat(trace.actions)),
+        "logprobs": logprobs,
+        "rewards": place(rewards),
+        "bootstrap": torch.zeros(trace.count, device=device),
+        "episode_ids": trace.first_episode + torch.arange(trace.count, device=device),
+        "values": place(torch.cat(trace.values)) if trace.values else torch.zeros_like(logprobs),
+    }
+    if trace.observations:
+        fields["observations"] = place(torch.from_numpy(np.concatenate(trace.observations)).to(device))
+    return fields
+
+
+def _array_rollout(trace: _Trace, policy: Policy) -> Rollout:
+    """Return a rollout of array observations; truncated episodes bootstrap from their final observation."""
+    fields = _layout(trace)
+    rollout = Rollout(**fields, scores=fields["rewards"].sum(1))
+    if trace.final_observations:
+        rows = torch.tensor(sorted(trace.final_observations)) - trace.first_episode
+        final = np.stack([trace.final_observations[episode] for episode in sorted(trace.final_observations)])
+        last = rollout.select(rows)
+        observations = torch.from_numpy(final).to(fields["rewards"].device)[:, None]
+        ends = last.replace(observations=observations, mask=torch.ones_like(last.mask[:, :1]))
+        rollout.bootstrap[rows] = policy.value(ends)[:, 0].to(rollout.bootstrap)
+    return rollout
+
+
+def _text_rollout(trace: _Trace, envs: Any) -> Rollout:
+    """Return a rollout of text, scored in one batch.
+
+    A score is of the whole response, cut off or not, so nothing is left to bootstrap from.
+    """
+    fields = _layout(trace)
+    scores: dict[int, Score] = envs.score_deferred()
+    numbers = range(trace.first_episode, trace.first_episode + trace.count)
+    episodes = [trace.episodes[number] for number in numbers]
+    text = pad_episodes(episodes, pad_id=envs.pad_id, device=fields["rewards"].device)
+    totals = place_scores([scores[number] for number in numbers], fields["rewards"], fields["mask"])
+    return Rollout(**fields, **text, scores=totals, episodes=episodes)
+
+
+def place_scores(scores: list[Score], rewards: Tensor, mask: Tensor) -> Tensor:
+    """Add scores to ``rewards [B, T]`` in place: a number at the last action, a list one a token.
+
+    :returns: ``[B]`` the sum of each, NaN where the episode could not be scored.
+    """
+    totals = torch.full_like(rewards[:, 0], float("nan"))
+    for row, score in enumerate(scores):
+        length = int(mask[row].sum())
+        if isinstance(score, list):
+            rewards[row, :length] += torch.tensor(score).to(rewards)
+            totals[row] = sum(score)
+        elif score is not None:
+            rewards[row, length - 1] += score
+            totals[row] = score
+    return totals
+
+
+def pad_episodes(episodes: list[Episode], *, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """Return ``tokens [B, L]``, ``lengths [B]`` and ``action_mask [B, L]`` of single-turn episodes."""
+    rows = [episode.prompt_tokens + episode.response_tokens for episode in episodes]
+    lengths = torch.tensor([len(row) for row in rows])
+    prompts = torch.tensor([len(episode.prompt_tokens) for episode in episodes])
+    tokens = torch.full((len(rows), int(lengths.max())), pad_id, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+    place = torch.arange(tokens.shape[1])
+    action_mask = (place >= prompts[:, None]) & (place < lengths[:, None])
+    return {
+        "tokens": tokens.to(device),
+        "lengths": lengths.to(device),
+        "action_mask": action_mask.to(device),
+    }

@@ -62,12 +62,12 @@ def categorical_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 def kl_shaped_rewards(
     rewards: Tensor, logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, *, kl_coef: float
 ) -> Tensor:
-    """Return ``r_t - kl_coef (log pi(a_t) - log pi_ref(a_t))`` (Ouyang et al. 2022, equation 2, per token)."""
+    """Return ``r_t - kl_coef (log pi(a_t) - log pi_ref(a_t))`` (Ouyang et al. 2022, equation 2)."""
     return torch.where(mask, rewards - kl_coef * kl_k1(logprobs, ref_logprobs), 0.0)
 
 
 def adapted_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float, episodes: int) -> float:
-    """Return the coefficient after one step of the proportional controller (Ziegler et al. 2019, section 2.2).
+    """Return the coefficient after a step of the proportional controller of Ziegler et al. 2019, 2.2.
 
     :param kl: mean KL of a response to the reference, in nats.
     :param horizon: episodes over which the controller acts.

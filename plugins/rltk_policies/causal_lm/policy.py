@@ -40,8 +40,8 @@ class CausalLMPolicy(Policy):
         path: str | None = Field(None, description="Folder or hub id of the model and its tokenizer.")
         critic: Literal["separate", "detached", "shared"] = Field(
             "detached",
-            description="separate: a model of its own, started from a reward model; detached: a linear head on "
-            "the policy's hidden states that sends no gradient into them; shared: one that does.",
+            description="separate: a model of its own, started from a reward model; detached: a linear head "
+            "on the policy's hidden states that sends no gradient into them; shared: one that does.",
         )
         critic_path: str | None = Field(
             None,

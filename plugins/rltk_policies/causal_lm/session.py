@@ -122,7 +122,7 @@ class CausalLMSession(Session):
     def _decode(
         self, slots: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
     ) -> Tensor:
-        """Read the last token of ``slots``, which occupy the first rows in order; return logits ``[n, V]``."""
+        """Read the last token of ``slots``, which hold the first rows in order; return logits ``[n, V]``."""
         positions = length[slots][:, None] - 1
         hidden = self._forward(np.take_along_axis(tokens[slots], positions, axis=1), positions, rows=None)
         self._cached[slots] = length[slots]

@@ -116,7 +116,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     :raises UserError: anything wrong with the recipe or the overrides, all mistakes at once.
     """
-    tree = _read(str(name_or_path))
+    tree = read_recipe(str(name_or_path))
     _name_defaults(tree)
     apply_overrides(tree, overrides)
     where = Path(name_or_path).name
@@ -174,8 +174,8 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> None:
         parent[path[-1]] = value
 
 
-def _read(name: str) -> dict[str, Any]:
-    """Return the tree of a recipe file or shipped recipe."""
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the tree of a recipe file or shipped recipe, not yet validated."""
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
         path = Path(name)
         if not path.is_file():

@@ -1,0 +1,150 @@
+"""The command line: thin wrappers, loaded when used, whose every error is one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rltk.errors import Interrupted, UserError
+
+# Loading messages and bars of the libraries underneath would hide the run's own.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+DEFAULT_RECIPE = "instructgpt-mini"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Train agents, language models among them, with plugins for every part.",
+)
+# click's own class of "wrong option" errors; typer carries a private copy of click in newer versions
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--plugin", help="A .py file or module to load, or no:NAME to leave a plugin out."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+
+
+@app.command()
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [KEY.PATH=VALUE]...",
+            help=f"A shipped recipe or a .yaml file (default {DEFAULT_RECIPE}), and values to override.",
+        ),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory (default runs/RECIPE-TIME).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Run a recipe: every stage in order, results in a run directory."""
+    from rltk.commands import train as command
+
+    command(arguments or [], run=run, resume=resume, plugins=plugin or [], default=DEFAULT_RECIPE)
+
+
+@app.command()
+def generate(
+    run: RunArgument,
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest response in tokens.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token every time.")] = False,
+    policy: Annotated[str | None, typer.Option(help="Which policy (default: the final one).")] = None,
+    plugin: Plugins = None,
+    debug: Debug = False,
+) -> None:
+    """Answer a prompt with a run's final policy."""
+    from rltk.generation import generate as answer
+    from rltk.registry import load_plugins
+
+    load_plugins(plugin or [])
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "seed": seed, "greedy": greedy}
+    print(answer(run, prompt, policy=policy, **options))
+
+
+@app.command()
+def report(run: RunArgument, debug: Debug = False) -> None:
+    """Write the report of a run again."""
+    from rltk.report import write_report
+
+    print(write_report(run))
+
+
+@app.command()
+def plugins(
+    plugin: Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    debug: Debug = False,
+) -> None:
+    """List plugins: where each is from, whether it works, what it provides."""
+    from rltk.commands import list_plugins
+
+    list_plugins(plugin or [], as_json=as_json)
+
+
+@app.command()
+def envs(plugin: Plugins = None, debug: Debug = False) -> None:
+    """List environments, for recipes and for gymnasium.make."""
+    from rltk.commands import list_environments
+
+    list_environments(plugin or [])
+
+
+@app.command()
+def recipes() -> None:
+    """List the shipped recipes."""
+    from rltk.commands import list_recipes
+
+    list_recipes()
+
+
+def main() -> None:
+    """Run the command line and exit: 0, 2 for wrong input, 1 for a bug, 128 + N for signal N."""
+    warnings.showwarning = lambda message, *rest: _print_error("warning", str(message))
+    logging.basicConfig(format="rltk: warning: %(message)s", level=logging.WARNING)
+    try:
+        code = typer.main.get_command(app).main(prog_name="rltk", standalone_mode=False)
+    except UserError as error:
+        _show_traceback()
+        for line in str(error).splitlines():
+            _print_error("error", line)
+        code = 2
+    except _UsageError as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        _print_error("error", f"command line: {message.rstrip('.')}. Fix: see rltk --help.")
+        code = 2
+    except Interrupted as error:
+        code = 128 + error.signum
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:
+        code = 141
+    except Exception as error:
+        _show_traceback()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        _print_error("error", f"{reason}. Fix: run again with --debug and report the traceback.")
+        code = 1
+    sys.exit(code)
+
+
+def _show_traceback() -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+
+
+def _print_error(level: str, text: str) -> None:
+    print(f"rltk: {level}: {text}", file=sys.stderr)

@@ -1,0 +1,138 @@
+"""What the commands of the command line do."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rltk.config import Recipe, load_recipe, read_recipe, recipe_names
+from rltk.errors import Interrupted, UserError
+from rltk.registry import Registry, load_plugins
+
+
+def train(
+    arguments: Sequence[str], *, run: Path | None, resume: bool, plugins: Sequence[str], default: str
+) -> None:
+    """Run a recipe and show what came out.
+
+    :param arguments: a recipe's name or file, then overrides; ``default`` where the first is an override.
+    """
+    named = bool(arguments) and "=" not in arguments[0]
+    if resume and run is None:
+        raise UserError("--resume", "which run is not said", fix="add --run DIR")
+    if resume and not named and run is not None and (run / "config.yaml").is_file():
+        default = str(run / "config.yaml")
+    load_plugins(plugins)
+    recipe = load_recipe(arguments[0] if named else default, arguments[1:] if named else arguments)
+    from rltk.runs import default_directory
+    from rltk.runs import train as run_stages
+
+    directory = run or default_directory(recipe)
+    print(f"rltk: {recipe.name} -> {directory}", file=sys.stderr)
+    try:
+        summary = run_stages(recipe, directory, resume=resume)
+    except Interrupted:
+        again = " ".join(["rltk train", f"--run {directory} --resume", *(f"-p {item}" for item in plugins)])
+        print(f"rltk: interrupted, state saved. Go on with: {again}", file=sys.stderr)
+        raise
+    except UserError:
+        raise
+    except Exception:
+        _keep_traceback(directory)
+        raise
+    _show_results(recipe, summary, directory)
+
+
+def list_plugins(options: Sequence[str], *, as_json: bool) -> None:
+    """Print every plugin with its state and components."""
+    rows = describe_plugins(load_plugins(options))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    cells = [
+        [row["plugin"], row["status"], row["distribution"], row["error"] or ", ".join(row["provides"])]
+        for row in rows
+    ]
+    _print_table(["plugin", "status", "from", "provides"], cells)
+
+
+def describe_plugins(registry: Registry) -> list[dict[str, Any]]:
+    """Return one row a plugin: ``plugin``, ``status`` (ok, blocked, FAILED), ``distribution``, ``provides``
+    (``kind NAME`` each) and ``error``."""
+    failures = {failure.plugin: failure for failure in registry.failures}
+    rows = []
+    for source in registry.sources:
+        failure = failures.get(source.plugin)
+        blocked = source.plugin in registry.blocked
+        provided = [item for item in registry.provided if item.plugin == source.plugin]
+        rows.append(
+            {
+                "plugin": source.plugin,
+                "status": "blocked" if blocked else "FAILED" if failure else "ok",
+                "distribution": source.distribution,
+                "provides": [f"{item.kind} {item.component.name}" for item in provided],
+                "error": f"{type(failure.error).__name__}: {failure.error}" if failure else None,
+            }
+        )
+    return rows
+
+
+def list_environments(options: Sequence[str]) -> None:
+    """Print the environments that recipes can name and those that Gymnasium can make."""
+    registry = load_plugins(options)
+    rows = []
+    for name in registry.names("environment"):
+        component = registry.get("environment", name)
+        rows.append([name, "recipe: environment.name", _first_line(component)])
+    import gymnasium
+
+    for gym_id in sorted(key for key in gymnasium.registry if key.startswith("rltk/")):
+        rows.append([gym_id, "gymnasium.make", ""])
+    _print_table(["environment", "used as", "what it is"], rows)
+
+
+def list_recipes() -> None:
+    """Print the shipped recipes."""
+    rows = [[name, str(read_recipe(name).get("description", ""))] for name in recipe_names()]
+    _print_table(["recipe", "what it does"], rows)
+
+
+def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path) -> None:
+    """Print the table of policies, the report's path and what to try next; write the report."""
+    from rltk.report import headline, next_steps, policy_table, write_report
+
+    if summary["policies"]:
+        _print_table(*policy_table(summary))
+    if sentence := headline(summary):
+        print(sentence)
+    print(f"\nreport: {write_report(directory)}")
+    for command, purpose in next_steps(recipe.resolved(), summary, str(directory)):
+        print(f"next: {command}  # {purpose}")
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in header:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _first_line(component: type[Any]) -> str:
+    return (inspect.getdoc(component) or "").partition("\n")[0]
+
+
+def _keep_traceback(directory: Path) -> None:
+    if directory.is_dir():
+        (directory / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"rltk: the traceback is in {directory / 'error.log'}", file=sys.stderr)

@@ -1,0 +1,150 @@
+"""The evaluate stage: all policies on the same held-out prompts and the same sampling seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from rltk.checkpoint import write_text
+from rltk.config import ComponentSpec, PolicySpec, RewardSpec
+from rltk.errors import UserError
+from rltk.hookspecs import hookimpl
+from rltk.interfaces import ComponentConfig, Environment, Policy, Row, Split, Stage
+from rltk.rng import numpy_generator
+from rltk_stages.evaluate.control import evaluate_returns
+from rltk_stages.evaluate.judging import Judge, Judged
+from rltk_stages.evaluate.text import Act, TextTask, add_kl
+
+
+class EvaluatedPolicy(ComponentConfig):
+    """A policy to evaluate and how it is prompted."""
+
+    policy: PolicySpec = Field(description="The policy's name and options.")
+    shots: int = Field(0, ge=0, description="Demonstrations put before each prompt.")
+    stop: tuple[str, ...] = Field((), description="Texts that end a response, beside EOS.")
+
+
+class Evaluate(Stage):
+    """Measures every policy and leaves ``samples.jsonl``, one line a policy and prompt.
+
+    In an environment with a truth: utility and flags, and the win rate against the baseline as held-out
+    labelers see it. Without one: the win rate by the reward model's score. In an environment without text:
+    the return.
+    """
+
+    name = "evaluate"
+
+    class Config(ComponentConfig):
+        """Options of the evaluate stage."""
+
+        policies: dict[str, EvaluatedPolicy] = Field(
+            min_length=1, description="The policies in the order they are shown, the final one last."
+        )
+        baseline: str | None = Field(None, description="The policy that win rates compare with.")
+        reference: str | None = Field(None, description="The policy that KL is measured to.")
+        reward: RewardSpec | None = Field(None, description="Scores responses; null leaves the score out.")
+        split: Split = Field("test", description="Which prompts: train, validation or test.")
+        num_prompts: int = Field(300, ge=1, description="Prompts, or all there are; episodes without text.")
+        num_envs: int = Field(128, ge=1, description="Episodes acted side by side.")
+        greedy: bool = Field(True, description="Measure the utility of greedy decoding too.")
+        corpus_tokens: int = Field(50_000, ge=0, description="Tokens of held-out corpus read; 0 reads none.")
+
+        @model_validator(mode="after")
+        def _known(self) -> Evaluate.Config:
+            for key in ("baseline", "reference"):
+                if (name := getattr(self, key)) is not None and name not in self.policies:
+                    raise ValueError(
+                        f"{key} must be one of the policies ({', '.join(self.policies)}), got {name!r}"
+                    )
+            return self
+
+    def run(self) -> Mapping[str, Any]:
+        """Act with each policy, then judge all responses.
+
+        :raises UserError: a policy, the reward model or the prompts cannot be had.
+        """
+        first = self._create(next(iter(self.config.policies)))
+        if getattr(first, "tokenizer", None) is None:
+            return {
+                "policies": self._evaluate_control(),
+                "evaluation": self._facts(self.config.num_prompts, []),
+            }
+        del first
+        return self._evaluate_text()
+
+    def _create(self, name: str) -> Policy:
+        spec: ComponentSpec = self.config.policies[name].policy
+        policy: Policy = self.context.create("policy", spec, device=self.context.device)
+        return policy.eval()
+
+    def _evaluate_text(self) -> Mapping[str, Any]:
+        task = TextTask(self.context, self.config, rows=self._choose_prompts(self.context.environment))
+        acts: dict[str, Act] = {}
+        for step, (name, spec) in enumerate(self.config.policies.items(), start=1):
+            acts[name] = task.act(self._create(name), shots=spec.shots, stop=spec.stop)
+            self.context.log(step, len(self.config.policies), {})
+            # Nothing is worth saving of work this short; the call lets a stop request through.
+            self.context.checkpoint(step, dict)
+        if self.config.reference is not None:
+            add_kl(acts, self._create(self.config.reference), self.context)
+        judge = Judge(self.context, self.config.baseline, self._reward())
+        judged = judge.judge(acts)
+        self._write_samples(task.rows, acts, judged)
+        return {
+            "policies": {name: judge.summarise(name, acts, judged) for name in acts},
+            "evaluation": self._facts(len(task.rows), [labeler.name for labeler in judge.labelers]),
+        }
+
+    def _evaluate_control(self) -> dict[str, dict[str, Any]]:
+        results = {}
+        for step, name in enumerate(self.config.policies, start=1):
+            results[name] = evaluate_returns(self.context, self.config, self._create(name))
+            self.context.log(step, len(self.config.policies), {})
+            self.context.checkpoint(step, dict)
+        return results
+
+    def _choose_prompts(self, environment: Environment) -> list[Row]:
+        rows = environment.prompts(self.config.split)
+        if not rows:
+            raise UserError(
+                f"{self.context.name}.split", "it has no prompts", got=self.config.split, fix="choose another"
+            )
+        chosen = numpy_generator(self.context.seed, "prompts").permutation(len(rows))[
+            : self.config.num_prompts
+        ]
+        return [rows[i] for i in sorted(chosen.tolist())]
+
+    def _reward(self) -> Any:
+        return None if self.config.reward is None else self.context.create("reward_model", self.config.reward)
+
+    def _facts(self, count: int, labelers: list[str]) -> dict[str, Any]:
+        """Return what a reader of the results has to know."""
+        return {
+            "baseline": self.config.baseline,
+            "reference": self.config.reference,
+            "split": self.config.split,
+            "num_prompts": count,
+            "labelers": labelers,
+        }
+
+    def _write_samples(
+        self, rows: list[Row], acts: Mapping[str, Act], judged: Mapping[str, list[Judged]]
+    ) -> None:
+        lines = []
+        for name, act in acts.items():
+            for i, (row, episode) in enumerate(zip(rows, act.episodes, strict=True)):
+                known = {"policy": name, "prompt_id": i, "prompt": row["prompt"]}
+                known |= {"use_case": row["use_case"]} if "use_case" in row else {}
+                said = {"response": episode.response, "terminated": episode.terminated}
+                scored = {**judged[name][i].metrics, "reward": judged[name][i].reward, "kl": act.kl_of(i)}
+                lines.append(json.dumps(known | said | scored, ensure_ascii=False) + "\n")
+        write_text(self.context.directory / "samples.jsonl", "".join(lines))
+
+
+@hookimpl
+def rltk_stages() -> list[type[Stage]]:
+    """Provide the evaluate stage."""
+    return [Evaluate]

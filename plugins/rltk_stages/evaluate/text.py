@@ -1,0 +1,146 @@
+"""Responses of a policy to the held-out prompts, and what they cost in KL and corpus loss."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rltk.errors import UserError
+from rltk.interfaces import Policy, Row
+from rltk.language_modeling import corpus_loss, pack_documents, tokenize
+from rltk.models import context_length
+from rltk.rng import derive_seed, numpy_generator
+from rltk.rollout import collect
+from rltk.types import Episode, Rollout
+
+if TYPE_CHECKING:
+    from rltk.runs import StageContext
+
+_CORPUS_LENGTH = 256
+_MAX_TOKENS = 8192
+
+
+@dataclass
+class Act:
+    """What a policy did.
+
+    :param rollout: the sampled responses as they were sampled, few-shot prefix included.
+    :param episodes: the same responses to the plain prompts, one a prompt: what is judged.
+    :param greedy: responses of greedy decoding to the plain prompts; empty where not wanted.
+    :param corpus_loss: nats per token on held-out corpus, None without a corpus.
+    :param prompted: whether the policy read more than the plain prompt.
+    :param kl: one estimate a response of the KL to the reference, in nats; empty where not comparable.
+    """
+
+    rollout: Rollout
+    episodes: list[Episode]
+    greedy: list[Episode]
+    corpus_loss: float | None
+    prompted: bool
+    kl: list[float] = dataclasses.field(default_factory=list)
+
+    def kl_of(self, index: int) -> float | None:
+        """Return the KL estimate of one response, or None."""
+        return self.kl[index] if self.kl else None
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """The prompts, the seed and the corpus that every policy gets alike.
+
+    :param config: the stage's Config.
+    :param rows: the prompts.
+    """
+
+    context: StageContext
+    config: Any
+    rows: list[Row]
+
+    def act(self, policy: Policy, *, shots: int, stop: Sequence[str]) -> Act:
+        """Let a policy answer every prompt."""
+        tokenizer: Any = policy.tokenizer
+        prefix = self._prefix(shots)
+        rollout = self._collect(policy, prefix, stop, deterministic=False)
+        greedy = self._collect(policy, prefix, stop, deterministic=True) if self.config.greedy else None
+        return Act(
+            rollout=rollout,
+            episodes=self._plain(rollout.episodes, tokenizer),
+            greedy=self._plain(greedy.episodes, tokenizer) if greedy else [],
+            corpus_loss=self._corpus_loss(policy.model, tokenizer),
+            prompted=bool(prefix),
+        )
+
+    def _collect(self, policy: Policy, prefix: str, stop: Sequence[str], *, deterministic: bool) -> Rollout:
+        rows = [{**row, "prefix": prefix} for row in self.rows]
+        envs = self.context.environment.make_vec(
+            min(self.config.num_envs, len(rows)),
+            split=self.config.split,
+            prompts=rows,
+            tokenizer=policy.tokenizer,
+            stop=tuple(stop),
+            shuffle=False,
+        )
+        seed = derive_seed(self.context.seed, "sampling")
+        with self.context.autocast():
+            return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic)
+
+    def _prefix(self, shots: int) -> str:
+        if not shots:
+            return ""
+        environment = self.context.environment
+        demonstrations = environment.demonstrations("train")
+        chosen = numpy_generator(self.context.seed, "shots").permutation(len(demonstrations))[:shots]
+        return environment.few_shot_prefix([demonstrations[i] for i in chosen.tolist()])
+
+    def _plain(self, episodes: Sequence[Episode], tokenizer: Any) -> list[Episode]:
+        """Return the episodes as if the policy had read the plain prompt and ended with EOS.
+
+        That is what a reward model was trained to read. The ids are for judging alone; log-probabilities are
+        always those of the ids that were sampled.
+        """
+        prompts = tokenize(
+            tokenizer, [self.context.environment.format_prompt(row["prompt"]) for row in self.rows]
+        )
+        plain = []
+        for episode, prompt in zip(episodes, prompts, strict=True):
+            response = episode.response_tokens
+            if episode.terminated and response[-1] != tokenizer.eos_token_id:
+                response = (*tokenize(tokenizer, [episode.response])[0], tokenizer.eos_token_id)
+            plain.append(dataclasses.replace(episode, prompt_tokens=tuple(prompt), response_tokens=response))
+        return plain
+
+    def _corpus_loss(self, model: Any, tokenizer: Any) -> float | None:
+        if not self.config.corpus_tokens:
+            return None
+        length = min(_CORPUS_LENGTH, context_length(model) or _CORPUS_LENGTH)
+        try:
+            documents = self.context.environment.corpus(self.config.split)
+            packed = pack_documents(documents, tokenizer, length, self.config.corpus_tokens)
+        except UserError:
+            return None  # an environment without a corpus has no alignment tax to measure
+        with self.context.autocast():
+            return corpus_loss(model, packed, pad_token_id=tokenizer.pad_token_id)
+
+
+@torch.no_grad()
+def add_kl(acts: Mapping[str, Act], reference: Policy, context: StageContext) -> None:
+    """Fill in the KL to the reference of every policy that read the plain prompts.
+
+    The estimate of a response is the sum over its tokens of log p - log p_ref, unbiased for KL(p || p_ref);
+    k1 in J. Schulman, Approximating KL Divergence (2020).
+    """
+    for act in acts.values():
+        if act.prompted:
+            continue
+        act.kl = [0.0] * len(act.rollout)
+        for rows in act.rollout.micro_batches(_MAX_TOKENS):
+            part = act.rollout.select(rows.to(act.rollout.mask.device))
+            with context.autocast():
+                ref_logprobs = reference.evaluate(part).logprobs
+            gaps = ((part.logprobs - ref_logprobs.to(part.logprobs)) * part.mask).sum(1)
+            for row, gap in zip(rows.tolist(), gaps.tolist(), strict=True):
+                act.kl[row] = gap

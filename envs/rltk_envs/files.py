@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from rltk.data import (
     HUB_PREFIX,
@@ -85,8 +85,10 @@ class Files(Environment):
         validation_share: float = Field(
             0.05, gt=0, lt=1, description="Share of unmarked rows and documents set aside for validation."
         )
-        limits: dict[Split, int] = Field(
-            {}, description="Most rows of a split, drawn at random: {train: 2000, validation: 200}."
+        limits: dict[Split, PositiveInt] = Field(
+            {},
+            description="Most rows of a split, drawn at random before long prompts are dealt with: "
+            "{train: 2000, validation: 200}.",
         )
         template: str = Field("{prompt}\n\n", description="What the model reads; {prompt} is the prompt.")
         max_prompt_tokens: int | None = Field(
@@ -221,14 +223,16 @@ class Files(Environment):
         return list(self._selected[kind, wanted])
 
     def _select(self, kind: str, wanted: Split, rows: list[Row]) -> list[Row]:
+        limit = self.config.limits.get(wanted, len(rows))
+        if limit < len(rows):
+            chosen = numpy_generator(self.seed, "limits", kind, wanted).choice(
+                len(rows), limit, replace=False
+            )
+            rows = [rows[index] for index in sorted(chosen.tolist())]
         rows = self._limit_prompts(kind, wanted, rows)
         if not rows:
             raise self._no_rows(kind, wanted, f"mark some with split: {wanted}, or change validation_share")
-        limit = self.config.limits.get(wanted)
-        if limit is None or limit >= len(rows):
-            return rows
-        chosen = numpy_generator(self.seed, "limits", kind, wanted).choice(len(rows), limit, replace=False)
-        return [rows[index] for index in sorted(chosen.tolist())]
+        return rows
 
     def _read_rows(self, kind: str) -> list[Row]:
         sources = self._sources(kind)

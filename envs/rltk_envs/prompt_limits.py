@@ -42,26 +42,31 @@ def limit_prompts(
         if on_long == "error":
             raise _too_long(row["prompt"], len(tokens), max_tokens, where)
         if on_long == "truncate_left":
-            kept.append(row | {"prompt": cut_left(row["prompt"], tokenizer, format_prompt, max_tokens)})
+            shortened = cut_left(row["prompt"], tokens, tokenizer, format_prompt, max_tokens)
+            kept.append(row | {"prompt": shortened})
     return kept, too_long
 
 
 def cut_left(
-    prompt: str, tokenizer: PreTrainedTokenizerBase, format_prompt: Callable[[str], str], max_tokens: int
+    prompt: str,
+    tokens: Sequence[int],
+    tokenizer: PreTrainedTokenizerBase,
+    format_prompt: Callable[[str], str],
+    max_tokens: int,
 ) -> str:
     """Return the end of a prompt, about as long as fits into ``max_tokens`` with its template.
 
+    :param tokens: the ids of the whole formatted prompt.
     :raises UserError: not even one character fits.
     """
 
-    def encode(text: str) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    def size(text: str) -> int:
+        return len(tokenizer.encode(format_prompt(text), add_special_tokens=False, verbose=False))
 
-    budget = max_tokens - len(encode(format_prompt("")))
-    last_tokens = encode(prompt)[-budget:] if budget > 0 else []
-    length = min(len(tokenizer.decode(last_tokens)), len(prompt))
+    room = max_tokens - size("")
+    length = min(len(tokenizer.decode(tokens[-room:])), len(prompt)) if room > 0 else 0
     # An end of a text may take more tokens on its own than it took inside the text: shorten until it fits.
-    while length and len(encode(format_prompt(prompt[-length:]))) > max_tokens:
+    while length and size(prompt[-length:]) > max_tokens:
         length -= 1 + length // 32
     if not length:
         fix = "raise it, or shorten environment.template"

@@ -1,0 +1,1 @@
+"""Plugins that do one step of a recipe each."""

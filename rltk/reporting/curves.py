@@ -14,7 +14,7 @@ _SHOWN = {
     "loss": ("Loss", "nats"),
     "accuracy": ("Accuracy", "share of pairs"),
     "return": ("Return", "per episode"),
-    "score": ("Learned reward", "reward per response"),
+    "score": ("Reward", "per episode"),
     "utility": ("True utility", "0 to 1"),
     "kl": ("KL to the reference", "nats per response"),
     "entropy": ("Entropy", "nats per token"),

@@ -113,7 +113,7 @@ class Context:
     def create(self, kind, spec, **collaborators):
         if kind == "reward_model":
             return self.reward
-        return CausalLMPolicy(CausalLMPolicy.Config(**spec.options), **collaborators)
+        return CausalLMPolicy(CausalLMPolicy.Config(**spec.options), device=collaborators["device"])
 
     def log(self, step, total, metrics):
         self.steps.append((step, total))
@@ -300,6 +300,10 @@ class ConstantPolicy(torch.nn.Module):
 
 class CartPole(Environment):
     name = "cartpole"
+
+    def spaces(self):
+        envs = gym.make("CartPole-v1")
+        return envs.observation_space, envs.action_space
 
     def make_vec(self, num_envs, *, split="train", **options):
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from rltk.checkpoint import write_text
-from rltk.config import ComponentSpec, PolicySpec, RewardSpec
+from rltk.config import PolicySpec, RewardSpec
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig, Environment, Policy, Row, Split, Stage
-from rltk.rng import numpy_generator
+from rltk.rng import numpy_generator, torch_generator
 from rltk_stages.evaluate.control import evaluate_returns
 from rltk_stages.evaluate.judging import Judge, Judged
 from rltk_stages.evaluate.text import Act, TextTask, add_kl
@@ -50,7 +50,7 @@ class Evaluate(Stage):
         num_prompts: int = Field(300, ge=1, description="Prompts, or all there are; episodes without text.")
         num_envs: int = Field(128, ge=1, description="Episodes acted side by side.")
         greedy: bool = Field(True, description="Measure the utility of greedy decoding too.")
-        corpus_tokens: int = Field(50_000, ge=0, description="Tokens of held-out corpus read; 0 reads none.")
+        corpus_tokens: int = Field(20_000, ge=0, description="Tokens of held-out corpus read; 0 reads none.")
 
         @model_validator(mode="after")
         def _known(self) -> Evaluate.Config:
@@ -66,31 +66,40 @@ class Evaluate(Stage):
 
         :raises UserError: a policy, the reward model or the prompts cannot be had.
         """
-        first = self._create(next(iter(self.config.policies)))
-        if getattr(first, "tokenizer", None) is None:
-            return {
-                "policies": self._evaluate_control(),
-                "evaluation": self._facts(self.config.num_prompts, []),
-            }
-        del first
+        if self.context.environment.spaces() is not None:
+            return {"policies": self._evaluate_control()}
         return self._evaluate_text()
 
     def _create(self, name: str) -> Policy:
-        spec: ComponentSpec = self.config.policies[name].policy
-        policy: Policy = self.context.create("policy", spec, device=self.context.device)
+        context, spec = self.context, self.config.policies[name].policy
+        policy: Policy = context.create(
+            "policy",
+            spec,
+            device=context.device,
+            autocast=context.autocast,
+            spaces=context.environment.spaces(),
+            generator=torch_generator(context.seed, "policy"),
+        )
         return policy.eval()
 
     def _evaluate_text(self) -> Mapping[str, Any]:
         task = TextTask(self.context, self.config, rows=self._choose_prompts(self.context.environment))
         acts: dict[str, Act] = {}
+        corpus_losses: dict[
+            str, float | None
+        ] = {}  # by policy: one that is prompted in two ways is read once
         for step, (name, spec) in enumerate(self.config.policies.items(), start=1):
-            acts[name] = task.act(self._create(name), shots=spec.shots, stop=spec.stop)
+            policy = self._create(name)
+            acts[name] = task.act(policy, shots=spec.shots, stop=spec.stop)
+            if (key := spec.policy.model_dump_json()) not in corpus_losses:
+                corpus_losses[key] = task.corpus_loss(policy)
+            acts[name].corpus_loss = corpus_losses[key]
             self.context.log(step, len(self.config.policies), {})
             # Nothing is worth saving of work this short; the call lets a stop request through.
             self.context.checkpoint(step, dict)
         if self.config.reference is not None:
-            add_kl(acts, self._create(self.config.reference), self.context)
-        judge = Judge(self.context, self.config.baseline, self._reward())
+            add_kl(acts, self._create(self.config.reference))
+        judge = Judge(self.context, self.config.baseline, self._reward(acts))
         judged = judge.judge(acts)
         self._write_samples(task.rows, acts, judged)
         return {
@@ -117,8 +126,13 @@ class Evaluate(Stage):
         ]
         return [rows[i] for i in sorted(chosen.tolist())]
 
-    def _reward(self) -> Any:
-        return None if self.config.reward is None else self.context.create("reward_model", self.config.reward)
+    def _reward(self, acts: Mapping[str, Act]) -> Any:
+        if self.config.reward is None:
+            return None
+        tokenizer = next(iter(acts.values())).tokenizer
+        return self.context.create(
+            "reward_model", self.config.reward, device=self.context.device, tokenizer=tokenizer
+        )
 
     def _facts(self, count: int, labelers: list[str]) -> dict[str, Any]:
         """Return what a reader of the results has to know."""

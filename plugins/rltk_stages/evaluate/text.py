@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from rltk.errors import UserError
+from rltk.evaluation import rollout_logprobs
 from rltk.interfaces import Policy, Row
 from rltk.language_modeling import corpus_loss, pack_documents, tokenize
+from rltk.losses import kl_k1
 from rltk.models import context_length
 from rltk.rng import derive_seed, numpy_generator
 from rltk.rollout import collect
@@ -28,19 +28,21 @@ _MAX_TOKENS = 8192
 class Act:
     """What a policy did.
 
+    :param tokenizer: the policy's.
     :param rollout: the sampled responses as they were sampled, few-shot prefix included.
     :param episodes: the same responses to the plain prompts, one a prompt: what is judged.
-    :param greedy: responses of greedy decoding to the plain prompts; empty where not wanted.
-    :param corpus_loss: nats per token on held-out corpus, None without a corpus.
+    :param greedy: responses of greedy decoding to the plain prompts; empty where there is no utility to measure.
     :param prompted: whether the policy read more than the plain prompt.
+    :param corpus_loss: nats per token on held-out corpus, None without a corpus.
     :param kl: one estimate a response of the KL to the reference, in nats; empty where not comparable.
     """
 
+    tokenizer: Any
     rollout: Rollout
     episodes: list[Episode]
     greedy: list[Episode]
-    corpus_loss: float | None
     prompted: bool
+    corpus_loss: float | None = None
     kl: list[float] = dataclasses.field(default_factory=list)
 
     def kl_of(self, index: int) -> float | None:
@@ -65,12 +67,14 @@ class TextTask:
         tokenizer: Any = policy.tokenizer
         prefix = self._prefix(shots)
         rollout = self._collect(policy, prefix, stop, deterministic=False)
-        greedy = self._collect(policy, prefix, stop, deterministic=True) if self.config.greedy else None
+        has_truth = "utility" in self.context.environment.metrics(rollout.episodes[0])
+        wants_greedy = self.config.greedy and has_truth
+        greedy = self._collect(policy, prefix, stop, deterministic=True) if wants_greedy else None
         return Act(
+            tokenizer=tokenizer,
             rollout=rollout,
             episodes=self._plain(rollout.episodes, tokenizer),
             greedy=self._plain(greedy.episodes, tokenizer) if greedy else [],
-            corpus_loss=self._corpus_loss(policy.model, tokenizer),
             prompted=bool(prefix),
         )
 
@@ -83,10 +87,10 @@ class TextTask:
             tokenizer=policy.tokenizer,
             stop=tuple(stop),
             shuffle=False,
+            reward=None,  # all episodes are judged together, later
         )
         seed = derive_seed(self.context.seed, "sampling")
-        with self.context.autocast():
-            return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic)
+        return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic)
 
     def _prefix(self, shots: int) -> str:
         if not shots:
@@ -113,21 +117,21 @@ class TextTask:
             plain.append(dataclasses.replace(episode, prompt_tokens=tuple(prompt), response_tokens=response))
         return plain
 
-    def _corpus_loss(self, model: Any, tokenizer: Any) -> float | None:
+    def corpus_loss(self, policy: Any) -> float | None:
+        """Return the mean loss in nats per token on held-out corpus; None where there is none to read."""
         if not self.config.corpus_tokens:
             return None
-        length = min(_CORPUS_LENGTH, context_length(model) or _CORPUS_LENGTH)
+        length = min(_CORPUS_LENGTH, context_length(policy.model) or _CORPUS_LENGTH)
         try:
             documents = self.context.environment.corpus(self.config.split)
-            packed = pack_documents(documents, tokenizer, length, self.config.corpus_tokens)
+            packed = pack_documents(documents, policy.tokenizer, length, self.config.corpus_tokens)
         except UserError:
             return None  # an environment without a corpus has no alignment tax to measure
         with self.context.autocast():
-            return corpus_loss(model, packed, pad_token_id=tokenizer.pad_token_id)
+            return corpus_loss(policy.model, packed, pad_token_id=policy.tokenizer.pad_token_id)
 
 
-@torch.no_grad()
-def add_kl(acts: Mapping[str, Act], reference: Policy, context: StageContext) -> None:
+def add_kl(acts: Mapping[str, Act], reference: Policy) -> None:
     """Fill in the KL to the reference of every policy that read the plain prompts.
 
     The estimate of a response is the sum over its tokens of log p - log p_ref, unbiased for KL(p || p_ref);
@@ -136,11 +140,5 @@ def add_kl(acts: Mapping[str, Act], reference: Policy, context: StageContext) ->
     for act in acts.values():
         if act.prompted:
             continue
-        act.kl = [0.0] * len(act.rollout)
-        for rows in act.rollout.micro_batches(_MAX_TOKENS):
-            part = act.rollout.select(rows.to(act.rollout.mask.device))
-            with context.autocast():
-                ref_logprobs = reference.evaluate(part).logprobs
-            gaps = ((part.logprobs - ref_logprobs.to(part.logprobs)) * part.mask).sum(1)
-            for row, gap in zip(rows.tolist(), gaps.tolist(), strict=True):
-                act.kl[row] = gap
+        ref_logprobs = rollout_logprobs(reference, act.rollout, max_tokens=_MAX_TOKENS)
+        act.kl = kl_k1(act.rollout.logprobs, ref_logprobs).mul(act.rollout.mask).sum(1).tolist()

@@ -13,6 +13,7 @@ from rltk.interfaces import Split
 from rltk.rng import derive_seed
 from rltk_envs.instruct import grammar
 from rltk_envs.instruct import vocabulary as v
+from rltk_envs.instruct.grammar import EVERYTHING, Cast, small_cast
 from rltk_envs.instruct.oracle import demonstrate
 from rltk_envs.instruct.tasks import TaskSampler
 
@@ -65,13 +66,14 @@ class Corpus:
         self._rng = Random(derive_seed(seed, "instruct", "corpus", split))
         self._task = TaskSampler(self._rng, "train")
         self._writers: dict[Callable[[], str], float] = {
-            self._story: 0.25,
+            self._story: 0.18,
+            self._song: 0.10,
             self._facts: 0.08,
-            self._lists: 0.06,
-            self._dialogue: 0.12,
-            self._questions_and_answers: 0.18,
-            self._instructions: 0.18,
-            self._forum: 0.13,
+            self._lists: 0.04,
+            self._dialogue: 0.10,
+            self._questions_and_answers: 0.30,
+            self._instructions: 0.10,
+            self._forum: 0.10,
         }
 
     def documents(self, count: int) -> Iterator[str]:
@@ -79,26 +81,33 @@ class Corpus:
         for writer in self._rng.choices(list(self._writers), list(self._writers.values()), k=count):
             yield _cut(writer())
 
-    def _line(self, *templates: str, other: str = "") -> str:
+    def _line(self, *templates: str, cast: Cast = EVERYTHING, other: str = "") -> str:
         rng = self._rng
         return rng.choice(templates).format(
             name=rng.choice(v.NAMES),
             animal=rng.choice(v.ANIMALS),
-            place=rng.choice(v.PLACES),
-            thing=rng.choice((*v.FOODS, *v.OBJECTS)),
+            place=rng.choice(cast.places),
+            thing=rng.choice((*cast.foods, *cast.objects)),
             other=other or rng.choice(v.NAMES),
         )
 
     def _story(self) -> str:
-        rng = self._rng
-        cast = [grammar.somebody(rng), grammar.somebody(rng), rng.choice((*v.OBJECTS, *v.FOODS, *v.PLACES))]
-        lines = [self._sentence(rng.choice(cast)) for _ in range(rng.randint(5, 12))]
-        return " ".join(lines)
+        cast = small_cast(self._rng)
+        return " ".join(self._sentence(cast) for _ in range(self._rng.randint(5, 12)))
 
-    def _sentence(self, topic: str) -> str:
-        shape = self._rng.choices(("statement", "description", "question"), (0.84, 0.1, 0.06))[0]
-        words = grammar.write(self._rng, shape, [topic])
+    def _sentence(self, cast: Cast = EVERYTHING) -> str:
+        rng = self._rng
+        topics = cast.creatures if rng.random() < 0.75 else (*cast.objects, *cast.foods, *cast.places)
+        shape = rng.choices(("statement", "description", "question"), (0.84, 0.1, 0.06))[0]
+        words = grammar.write(rng, shape, [rng.choice(topics)], cast)
         return " ".join([*words, grammar.SHAPES[shape][1]])
+
+    def _song(self) -> str:
+        """Verses between repetitions of a chorus."""
+        cast = small_cast(self._rng)
+        chorus = " \n ".join(self._sentence(cast) for _ in range(2))
+        verses = [self._sentence(cast) for _ in range(self._rng.randint(2, 3))]
+        return " \n \n ".join(f"{verse} \n {chorus}" for verse in verses)
 
     def _facts(self) -> str:
         return " ".join(self._rng.choice(_FACTS) for _ in range(self._rng.randint(6, 14)))
@@ -112,11 +121,12 @@ class Corpus:
 
     def _dialogue(self) -> str:
         first, second = self._rng.sample(v.NAMES, 2)
+        cast = small_cast(self._rng)
         lines = [f"{first} : {self._line(*_GREETINGS, other=second)}"]
         for turn in range(self._rng.randint(4, 9)):
             speaker, other = (second, first) if turn % 2 == 0 else (first, second)
             templates = _RUDE_LINES if self._rng.random() < 0.1 else _TALK
-            lines.append(f"{speaker} : {self._line(*templates, other=other)}")
+            lines.append(f"{speaker} : {self._line(*templates, cast=cast, other=other)}")
         return " \n ".join(lines)
 
     def _questions_and_answers(self) -> str:
@@ -141,7 +151,7 @@ class Corpus:
         kind = self._rng.random()
         if kind < 0.3:
             return self._line(*_RUDE_LINES)
-        return self._line(*_IDLE_LINES) if kind < 0.7 else self._sentence(grammar.somebody(self._rng))
+        return self._line(*_IDLE_LINES) if kind < 0.7 else self._sentence()
 
 
 def _cut(document: str) -> str:

@@ -59,13 +59,13 @@ class Judgement:
 
 
 def judge(task: Task, response: str, terminated: bool) -> Judgement:
-    """Judge a response.
+    """Judge a response; it has to be one line.
 
     :param response: the text without special tokens.
     :param terminated: whether the response ended by itself instead of at the length budget.
     """
     words = response.split(" ") if response else []
-    content = _CONTENT[task.form](task.expected, words) if words else 0.0
+    content = _CONTENT[task.form](task.expected, words) if words and "\n" not in words else 0.0
     constraint = _constraint(task.constraint, words)
     rude = any(word in RUDE for word in words)
     utility = content * (BROKEN_CONSTRAINT + (1 - BROKEN_CONSTRAINT) * constraint)
@@ -83,33 +83,31 @@ def judge(task: Task, response: str, terminated: bool) -> Judgement:
 
 
 def _text_content(expected: Mapping[str, Any], words: Sequence[str]) -> float:
-    """Share of the wanted sentences that are well formed, times how much of the topic they mention."""
-    sentences = _sentences(words, grammar.SHAPES[expected["shape"]][1])
+    """Square of the share of good sentences among those wanted and found, times the topic held.
+
+    Text after the last closing mark makes all of it worthless.
+    """
+    mark = grammar.SHAPES[expected["shape"]][1]
+    if words[-1] != mark:
+        return 0.0
+    sentences = [tuple(part.split()) for part in " ".join(words)[:-1].split(mark)]
     wanted, mentions = expected["sentences"], expected["mentions"]
-    unlike = {tuple(expected.get("different_from", "").split(" ")[:-1])}
-    good = {tuple(s) for s in sentences if grammar.is_well_formed(s, expected["shape"])} - unlike
-    well_formed = len(good) / max(len(sentences), wanted)
-    if wanted == 1:
-        topic = sum(mention in words for mention in mentions) / len(mentions)
-    else:
-        topic = sum(all(m in s for m in mentions) for s in good) / wanted
+    good = {sentence for sentence in sentences if grammar.is_well_formed(sentence, expected["shape"])}
+    good -= {tuple(expected.get("different_from", "").split(" ")[:-1])}
+    well_formed = (min(len(good), wanted) / max(len(sentences), wanted)) ** 2
+    held = [sum(mention in sentence for mention in mentions) / len(mentions) for sentence in good]
+    topic = min(1.0, sum(held) / wanted)
     return well_formed * (OFF_TOPIC + (1 - OFF_TOPIC) * topic)
 
 
-def _sentences(words: Sequence[str], mark: str) -> list[list[str]]:
-    """Split at the closing mark; a rest without one is a sentence that can't be well formed."""
-    sentences: list[list[str]] = [[]]
-    for word in words:
-        if word == mark:
-            sentences.append([])
-        else:
-            sentences[-1].append(word)
-    return [*sentences[:-1], [*sentences[-1], "?"]] if sentences[-1] else sentences[:-1]
-
-
 def _list_content(expected: Mapping[str, Any], words: Sequence[str]) -> float:
-    """Square of the share of distinct members among what was listed and what was wanted."""
+    """Square of the share of distinct members among what was listed and what was wanted.
+
+    What is not a list of single words is worthless.
+    """
     items = list_items(words)
+    if any(len(item.split(" ")) != 1 for item in items):
+        return 0.0
     members = {item for item in items if item in expected["members"]}
     return (min(len(members), expected["count"]) / max(len(items), expected["count"])) ** 2
 

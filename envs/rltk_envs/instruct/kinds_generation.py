@@ -50,12 +50,12 @@ def _sentence(rng: Random) -> Draft:
 
 
 def _scene(rng: Random) -> Draft:
-    topic, place = grammar.somebody(rng), rng.choice(v.PLACES)
+    topic, place = rng.choice(grammar.EVERYTHING.creatures), rng.choice(v.PLACES)
     return Draft({"topic": _called(topic), "place": place}, "text", _text(topic, place))
 
 
 def _story(rng: Random) -> Draft:
-    topic = grammar.somebody(rng)
+    topic = rng.choice(grammar.EVERYTHING.creatures)
     said, constraint = ("", {})
     if rng.random() < 0.4:
         word = rng.choice(("the", "a", "and", *v.OPENERS))
@@ -64,7 +64,7 @@ def _story(rng: Random) -> Draft:
 
 
 def _combine(rng: Random) -> Draft:
-    who, what = grammar.somebody(rng), rng.choice((*v.OBJECTS, *v.FOODS))
+    who, what = rng.choice(grammar.EVERYTHING.creatures), rng.choice((*v.OBJECTS, *v.FOODS))
     return Draft({"who": who, "what": what}, "text", _text(who, what))
 
 
@@ -89,7 +89,7 @@ def _question(rng: Random) -> Draft:
 
 
 def _continue(rng: Random) -> Draft:
-    topic = grammar.somebody(rng)
+    topic = rng.choice(grammar.EVERYTHING.creatures)
     begin = " ".join(grammar.statement(rng, topic)) + " ."
     while len(begin.split()) > 9:
         begin = " ".join(grammar.statement(rng, topic)) + " ."

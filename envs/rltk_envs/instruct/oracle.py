@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from random import Random
 
 from rltk_envs.instruct import grammar
+from rltk_envs.instruct import vocabulary as v
 from rltk_envs.instruct.judge import judge
 from rltk_envs.instruct.tasks import Task
 
@@ -27,11 +29,12 @@ def demonstrate(task: Task, rng: Random) -> str:
 def _text(task: Task, rng: Random) -> str:
     shape, mentions = task.expected["shape"], task.expected["mentions"]
     mark = grammar.SHAPES[shape][1]
-    sentences = []
-    for _ in range(task.expected["sentences"]):
-        words = grammar.write(rng, shape, mentions)
-        sentences.append(" ".join([*words, mark]))
-    return " ".join(sentences)
+    cast = grammar.EVERYTHING
+    if "use" in task.constraint:  # rare in free writing, so the search would be long
+        qualities = [task.constraint["use"], rng.choice(v.ADJECTIVES)]
+        cast = dataclasses.replace(cast, adjectives=qualities, colours=qualities)
+    sentences = (grammar.write(rng, shape, mentions, cast) for _ in range(task.expected["sentences"]))
+    return " ".join(word for sentence in sentences for word in (*sentence, mark))
 
 
 def _list(task: Task, rng: Random) -> str:

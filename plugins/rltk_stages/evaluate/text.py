@@ -31,7 +31,7 @@ class Act:
     :param tokenizer: the policy's.
     :param rollout: the sampled responses as they were sampled, few-shot prefix included.
     :param episodes: the same responses to the plain prompts, one a prompt: what is judged.
-    :param greedy: responses of greedy decoding to the plain prompts; empty where there is no utility to measure.
+    :param greedy: responses of greedy decoding to the plain prompts; empty where there is no utility.
     :param prompted: whether the policy read more than the plain prompt.
     :param corpus_loss: nats per token on held-out corpus, None without a corpus.
     :param kl: one estimate a response of the KL to the reference, in nats; empty where not comparable.
@@ -90,7 +90,7 @@ class TextTask:
             reward=None,  # all episodes are judged together, later
         )
         seed = derive_seed(self.context.seed, "sampling")
-        return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic)
+        return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic, values=False)
 
     def _prefix(self, shots: int) -> str:
         if not shots:

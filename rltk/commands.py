@@ -107,14 +107,14 @@ def list_recipes() -> None:
 
 
 def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path) -> None:
-    """Print the table of policies, the report's path and what to try next; write the report."""
-    from rltk.report import headline, next_steps, policy_table, write_report
+    """Print the table of policies, the report's path and what to try next."""
+    from rltk.report import headline, next_steps, policy_table
 
     if summary["policies"]:
         _print_table(*policy_table(summary))
     if sentence := headline(summary):
         print(sentence)
-    print(f"\nreport: {write_report(directory)}")
+    print(f"\nreport: {directory / 'report.html'}")
     for command, purpose in next_steps(recipe.resolved(), summary, str(directory)):
         print(f"next: {command}  # {purpose}")
 

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rltk import yaml_io
 from rltk.checkpoint import sync, write_text
@@ -90,7 +90,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunDirecto
         fix = "choose another with --run"
         raise UserError(str(path), f"cannot be used as run directory: {error.strerror}", fix=fix) from error
     with lock:
-        _lock(lock.fileno(), path)
+        _lock(lock, path)
         _check_config(path, recipe, resume)
         write_text(path / "config.yaml", yaml_io.dump(recipe.resolved()))
         yield RunDirectory(path)
@@ -150,12 +150,18 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(lock: TextIO, path: Path) -> None:
+    """Take the lock, which the kernel releases whatever becomes of this process, and sign it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
         fix = "wait for it to end, or choose another directory with --run"
-        raise UserError(str(path), "another process is using this run directory", fix=fix) from error
+        raise UserError(str(path), f"{holder} is using this run directory", fix=fix) from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()}\n")
+    lock.flush()
 
 
 def _check_config(path: Path, recipe: Recipe, resume: bool) -> None:

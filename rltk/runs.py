@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import resource
 import sys
 import time
@@ -18,6 +19,7 @@ from rltk.checkpoint import CheckpointStore
 from rltk.config import ComponentSpec, Recipe, StageSpec, build_config
 from rltk.errors import UserError
 from rltk.registry import Registry, get_registry
+from rltk.report import write_report
 from rltk.rng import derive_seed
 from rltk.run_directory import RunDirectory, open_run
 from rltk.signals import StopRequest, stop_on_signals
@@ -30,7 +32,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def train(recipe: Recipe, directory: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Run every stage of a recipe that is not done yet and return the summary.
+    """Run every stage of a recipe that is not done yet, write the report and return the summary.
 
     :param directory: the run directory; made if it does not exist.
     :param resume: go on with the run that ``directory`` holds.
@@ -51,7 +53,9 @@ def train(recipe: Recipe, directory: Path, *, resume: bool = False) -> dict[str,
                     context = StageContext(recipe, name, run, environment, device, registry, stop)
                     _run_stage(recipe.stages[name], context, index, len(recipe.stages))
                     run.write_summary(recipe)
-            return run.write_summary(recipe)
+            summary = run.write_summary(recipe)
+            write_report(directory)
+            return summary
         except BaseException as caught:
             error = caught
             raise
@@ -108,10 +112,14 @@ class StageContext:
         return Path(expand(path, self.run_directory))
 
     def create(self, kind: str, spec: ComponentSpec, **collaborators: Any) -> Any:
-        """Construct the component that a config names, ``$RUN`` in its options expanded."""
+        """Construct the component that a config names, ``$RUN`` in its options expanded.
+
+        :param collaborators: what is on offer; the component's constructor takes those it names.
+        """
         component = get_registry().get(kind, spec.name, where=self.name)
         options = expand(spec.options, self.run_directory)
-        return component(build_config(kind, spec.name, options, where=self.name), **collaborators)
+        config = build_config(kind, spec.name, options, where=self.name)
+        return component(config, **_accepted(component, collaborators))
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report that ``step`` (from 1) of ``total`` is done, with its metrics; they may be empty."""
@@ -174,6 +182,12 @@ class StageContext:
         self.run.metrics.cut(tree["metrics"])
         self._restored = (step, tree["state"])
         self._started = time.monotonic() - tree["seconds"]
+
+
+def _accepted(component: type, collaborators: dict[str, Any]) -> dict[str, Any]:
+    """Return the collaborators that a constructor names."""
+    parameters = inspect.signature(component).parameters
+    return {name: value for name, value in collaborators.items() if name in parameters}
 
 
 def choose_device(name: str) -> torch.device:

@@ -220,7 +220,7 @@ def test_directories_that_cannot_be_used(recipe: Recipe, tmp_path: Path) -> None
 
 def test_two_processes_cannot_share_a_run(recipe: Recipe, tmp_path: Path) -> None:
     with open_run(tmp_path / "run", recipe, resume=False):
-        assert "another process is using" in _refused(recipe, tmp_path / "run", resume=True)
+        assert f"process {os.getpid()} is using this run" in _refused(recipe, tmp_path / "run", resume=True)
     with open_run(tmp_path / "run", recipe, resume=True):
         pass
 

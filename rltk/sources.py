@@ -151,9 +151,10 @@ def _hub_rows(source: str) -> Iterator[tuple[str, Row]]:
         raise UserError(source, what, fix="pip install 'rltk[datasets]'") from None
     try:
         loaded = datasets.load_dataset(name, split=split or None)
-    except (OSError, ValueError) as error:
-        what = f"the dataset cannot be loaded ({str(error).splitlines()[0]})"
-        raise UserError(source, what, fix="check the id, the split and the connection") from None
+    except Exception as error:  # the loaders of many formats, each with errors of its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        what = f"the dataset cannot be loaded ({reason})"
+        raise UserError(source, what, fix="check the id, the split and the connection") from error
     if split:
         for number, row in enumerate(loaded, start=1):
             yield f"{source}:{number}", dict(row)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from rltk.types import Rollout
+
 
 def generalized_advantage_estimation(
     rewards: Tensor, values: Tensor, bootstrap: Tensor, mask: Tensor, *, gamma: float, gae_lambda: float
@@ -50,3 +52,13 @@ def whiten(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """Return ``1 - Var(returns - values) / Var(returns)`` over the mask; 1 is a perfect critic."""
     return 1.0 - masked_variance(returns - values, mask) / masked_variance(returns, mask).clamp(min=1e-8)
+
+
+def with_gae(rollout: Rollout, *, gamma: float, gae_lambda: float, normalize: bool) -> Rollout:
+    """Return the rollout with ``advantages`` (whitened over all its actions if asked) and ``returns``."""
+    advantages, returns = generalized_advantage_estimation(
+        rollout.rewards, rollout.values, rollout.bootstrap, rollout.mask, gamma=gamma, gae_lambda=gae_lambda
+    )
+    if normalize:
+        advantages = whiten(advantages, rollout.mask)
+    return rollout.replace(advantages=advantages, returns=returns)

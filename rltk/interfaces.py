@@ -34,6 +34,7 @@ from rltk.types import Action, Episode, Evaluation, Metrics, Rollout
 
 if TYPE_CHECKING:
     import torch
+    from gymnasium.spaces import Space
     from gymnasium.vector import VectorEnv
     from transformers import PreTrainedTokenizerBase
 
@@ -211,6 +212,10 @@ class Environment(Component, ABC):
         ``prompts`` (rows in place of the split's), ``max_new_tokens``, ``group_size``, ``stop``.
         """
 
+    def spaces(self) -> tuple[Space[Any], Space[Any]] | None:
+        """Return the single observation and action space, or None for text, whose tokenizer decides them."""
+        return None
+
     def build_tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer that models built from scratch for this environment use."""
         raise self._lacks("a tokenizer")
@@ -250,9 +255,8 @@ class Environment(Component, ABC):
     def _lacks(self, what: str) -> Exception:
         from rltk.errors import UserError
 
-        return UserError(
-            "environment", f"{self.name!r} has no {what}", fix="choose an environment that does, or drop the stage"
-        )
+        fix = "choose an environment that does, or drop the stage"
+        return UserError("environment", f"{self.name!r} has no {what}", fix=fix)
 
 
 class Stage(Component, ABC):

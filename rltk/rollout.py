@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rltk.errors import UserError
+from rltk.evaluation import rollout_values
 from rltk.rng import EpisodeStream
 from rltk.types import Episode, Rollout
 
@@ -31,6 +32,7 @@ def collect(
     seed: int,
     first_episode: int = 0,
     deterministic: bool = False,
+    values: bool = True,
 ) -> Rollout:
     """Act until ``episodes`` whole episodes have ended.
 
@@ -43,6 +45,7 @@ def collect(
     :param seed: of the environment's order and of the sampling.
     :param first_episode: number of the first episode, where collecting goes on from earlier rollouts.
     :param deterministic: take each distribution's mode.
+    :param values: ask the critic for values too; without, they are 0 where acting does not give them.
     :raises UserError: the environment does not reset in the step that ends an episode.
     """
     _require_same_step(envs)
@@ -56,24 +59,14 @@ def collect(
         if text:
             base.defer_scoring = False
     rollout = _text_rollout(trace, base) if text else _array_rollout(trace, policy)
-    if trace.values:
+    if trace.values or not values:
         return rollout
-    return rollout.replace(values=evaluate_values(policy, rollout))
+    return rollout.replace(values=rollout_values(policy, rollout, max_tokens=8192))
 
 
 def is_text(envs: VectorEnv) -> bool:
     """Return whether the environment deals prompts and can score many finished responses at once."""
     return hasattr(envs.unwrapped, "score_deferred")
-
-
-@torch.no_grad()
-def evaluate_values(policy: Policy, rollout: Rollout, *, max_tokens: int = 8192) -> Tensor:
-    """Return the critic's values ``[B, T]`` of a whole rollout, computed in batches of like length."""
-    values = torch.zeros_like(rollout.rewards)
-    for rows in rollout.micro_batches(max_tokens):
-        part = policy.value(rollout.select(rows)).to(values)
-        values[rows.to(values.device)[:, None], torch.arange(part.shape[1], device=values.device)] = part
-    return values
 
 
 @dataclass

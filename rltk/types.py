@@ -7,12 +7,14 @@ in the longest of them, ``N`` environment slots, ``V`` vocabulary entries.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from rltk.batching import micro_batches
 
 Metrics = dict[str, float]
 
@@ -142,20 +144,10 @@ class Rollout:
         """Return ``[B]`` int64, how much work each row is: tokens for text, actions otherwise."""
         return self.mask.sum(1) if self.lengths is None else self.lengths
 
-    def micro_batches(self, max_tokens: int) -> Iterator[Tensor]:
-        """Yield row indices in groups of like length whose padded size is at most ``max_tokens``.
-
-        A single row larger than the budget is a group of its own.
-        """
-        sizes = self.row_sizes().cpu()
-        group: list[int] = []
-        for row in torch.argsort(sizes, descending=True, stable=True).tolist():
-            if group and int(sizes[group[0]]) * (len(group) + 1) > max_tokens:
-                yield torch.tensor(group)
-                group = []
-            group.append(row)
-        if group:
-            yield torch.tensor(group)
+    def micro_batches(self, max_tokens: int) -> list[Tensor]:
+        """Return row indices in groups of like length whose padded size is at most ``max_tokens``."""
+        groups = micro_batches(self.row_sizes().tolist(), max_tokens)
+        return [torch.tensor(group) for group in groups]
 
     def _tensors(self) -> dict[str, Tensor]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -163,6 +155,16 @@ class Rollout:
 
 
 _PER_ACTION = frozenset(
-    "mask actions logprobs rewards values observations ref_logprobs advantages returns".split()
+    [
+        "mask",
+        "actions",
+        "logprobs",
+        "rewards",
+        "values",
+        "observations",
+        "ref_logprobs",
+        "advantages",
+        "returns",
+    ]
 )
 _PER_TOKEN = frozenset(["tokens", "action_mask"])

@@ -164,12 +164,7 @@ class CausalLMPolicy(Policy):
 
 
 def _tokens(batch: Rollout) -> Tensor:
-    if batch.tokens is None:
-        raise UserError(
-            "policy.name",
-            "'causal_lm' acts in text environments only",
-            fix="choose a policy for arrays, e.g. mlp",
-        )
+    assert batch.tokens is not None
     return batch.tokens
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,14 +38,14 @@ class CausalLMSession(Session):
     @torch.no_grad()
     def act(
         self,
-        observations: dict[str, NDArray[np.int64]],
+        observations: Any,
         *,
         stream: EpisodeStream,
         active: NDArray[np.bool_],
         deterministic: bool = False,
     ) -> Action:
         """Sample one token a slot; see :meth:`rltk.interfaces.Session.act`."""
-        tokens, length = observations["tokens"], observations["length"][:, 0]
+        tokens, length = _text(observations)
         if self._cache is None:
             self._cache = self._allocate(tokens.shape[1])
         self._cached[stream.positions == 0] = 0
@@ -144,3 +144,11 @@ class CausalLMSession(Session):
 
     def _tensor(self, array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.policy.device)
+
+
+def _text(observations: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ``tokens [N, L]`` and ``length [N]`` of a text observation."""
+    if not isinstance(observations, dict) or not {"tokens", "length"} <= observations.keys():
+        fix = "choose a policy for arrays, e.g. mlp, or a text environment"
+        raise UserError("policy.name", "'causal_lm' acts on text, and this environment shows none", fix=fix)
+    return observations["tokens"], observations["length"][:, 0]

@@ -1,0 +1,64 @@
+"""Any registered Gymnasium environment as a recipe's environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium.spaces import Space
+from pydantic import Field
+
+from rltk.errors import UserError, suggestion
+from rltk.hookspecs import hookimpl
+from rltk.interfaces import ComponentConfig, Environment, Split
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+
+class Control(Environment):
+    """A Gymnasium id, such as ``CartPole-v1``."""
+
+    name = "gymnasium"
+    config: Config
+
+    class Config(ComponentConfig):
+        """Options of ``gymnasium``."""
+
+        id: str = Field(description="Registered Gymnasium id, such as CartPole-v1.")
+        options: dict[str, Any] = Field({}, description="Keyword arguments of gymnasium.make.")
+
+    def __init__(self, config: Config, *, seed: int) -> None:
+        super().__init__(config, seed=seed)
+        if config.id not in gym.registry:
+            raise UserError(
+                "environment.id",
+                "no such Gymnasium environment",
+                got=config.id,
+                fix=suggestion(config.id, gym.registry),
+            )
+
+    def make_vec(self, num_envs: int, *, split: Split = "train", **options: Any) -> VectorEnv:
+        """Return ``num_envs`` copies stepped in turn; every split is the same."""
+        same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        return gym.make_vec(
+            self.config.id,
+            num_envs,
+            vectorization_mode="sync",
+            vector_kwargs=same_step,
+            **{**self.config.options, **options},
+        )
+
+    def spaces(self) -> tuple[Space[Any], Space[Any]]:
+        """Return the observation and action space of one copy."""
+        env = gym.make(self.config.id, **self.config.options)
+        try:
+            return env.observation_space, env.action_space
+        finally:
+            env.close()
+
+
+@hookimpl
+def rltk_environments() -> list[type[Environment]]:
+    """Provide ``gymnasium``."""
+    return [Control]

@@ -1,0 +1,211 @@
+"""Multi-layer perceptrons as actor and critic, for array observations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces as gym_spaces
+from gymnasium.spaces import Space
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rltk.errors import UserError
+from rltk.hookspecs import hookimpl
+from rltk.interfaces import ComponentConfig, Policy, Session
+from rltk.losses import categorical_kl
+from rltk.rng import EpisodeStream
+from rltk.types import Action, Evaluation, Rollout
+
+WEIGHTS = "model.safetensors"
+SHAPE = "policy.json"
+
+
+class MLPPolicy(Policy):
+    """Two separate networks of tanh layers; a categorical for Discrete, a diagonal Gaussian for Box actions.
+
+    :param spaces: the environment's single observation and action space.
+    :param generator: draws the initial weights.
+    """
+
+    name = "mlp"
+
+    class Config(ComponentConfig):
+        """Options of ``mlp``."""
+
+        path: str | None = Field(None, description="Folder of a saved policy; null: new weights.")
+        hidden_sizes: tuple[int, ...] = Field((64, 64), description="Units of the hidden layers.")
+        initial_log_std: float = Field(0.0, description="Initial log standard deviation of Box actions.")
+
+    config: Config
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        spaces: tuple[Space[Any], Space[Any]] | None = None,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if spaces is None:
+            raise UserError("policy.name", "'mlp' acts on arrays, not on text", fix="choose causal_lm")
+        self.config = config
+        inputs, outputs, self.discrete = _sizes(*spaces)
+        generator = generator or torch.Generator().manual_seed(0)
+        # Orthogonal weights, small at the policy's output: detail 2 of Huang et al. 2022, "The 37
+        # implementation details of proximal policy optimization".
+        self.actor = _network((inputs, *config.hidden_sizes, outputs), 0.01, generator)
+        self.critic = _network((inputs, *config.hidden_sizes, 1), 1.0, generator)
+        self.log_std = nn.Parameter(torch.full((0 if self.discrete else outputs,), config.initial_log_std))
+        if config.path is not None:
+            self.load_state_dict(load_file(Path(config.path) / WEIGHTS))
+        self.device = torch.device(device)
+        self.to(self.device)
+
+    def session(self, num_envs: int) -> MLPSession:
+        """Return acting state; it remembers nothing."""
+        return MLPSession(self)
+
+    def evaluate(self, batch: Rollout) -> Evaluation:
+        """Return log-probabilities, entropies and values; see :meth:`rltk.interfaces.Policy.evaluate`."""
+        logprobs, entropy = self.logprobs_and_entropy(self.distribution_parameters(batch), batch.actions)
+        mask = batch.mask
+        return Evaluation(
+            torch.where(mask, logprobs, 0.0), torch.where(mask, entropy, 0.0), self.value(batch)
+        )
+
+    def value(self, batch: Rollout) -> Tensor:
+        """Return the critic's values ``[B, T]``."""
+        return torch.where(batch.mask, self.critic(self._features(batch.observations, 2))[..., 0], 0.0)
+
+    def distribution_parameters(self, batch: Rollout) -> Tensor:
+        """Return logits ``[B, T, n]``, or means and log standard deviations side by side ``[B, T, 2 n]``."""
+        return self.parameters_of(self._features(batch.observations, 2))
+
+    def parameters_of(self, features: Tensor) -> Tensor:
+        """Return the distribution parameters of flat features ``[..., inputs]``."""
+        output = self.actor(features)
+        if self.discrete:
+            return output
+        return torch.cat([output, self.log_std.expand_as(output)], dim=-1)
+
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[...]``; of a Gaussian, densities over all dimensions."""
+        if self.discrete:
+            log_all = torch.log_softmax(parameters, -1)
+            logprobs = log_all.gather(-1, actions[..., None])[..., 0]
+            return logprobs, -(log_all.exp() * log_all).sum(-1)
+        mean, log_std = parameters.chunk(2, -1)
+        standard = (actions.reshape(mean.shape) - mean) / log_std.exp()
+        logprobs = (-0.5 * standard**2 - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        return logprobs, (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
+        """Return the exact KL(p || q) ``[B, T]`` of categoricals or diagonal Gaussians."""
+        if self.discrete:
+            return categorical_kl(p, q)
+        (mean_p, log_p), (mean_q, log_q) = p.chunk(2, -1), q.chunk(2, -1)
+        squared = (2 * log_p).exp() + (mean_p - mean_q) ** 2
+        return (log_q - log_p + 0.5 * squared * (-2 * log_q).exp() - 0.5).sum(-1)
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return the actor's weights and, for Box actions, the log standard deviations."""
+        return [*self.actor.parameters(), *([] if self.discrete else [self.log_std])]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the critic's weights."""
+        return list(self.critic.parameters())
+
+    def save(self, directory: Path) -> None:
+        """Write the weights and the options they were made with."""
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), directory / WEIGHTS)
+        options = {"policy": self.name, **self.config.model_dump(mode="json", exclude={"path"})}
+        (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
+
+    def act(self, observations: Any, stream: EpisodeStream, deterministic: bool) -> Action:
+        """Return actions, log-probabilities and values for observations ``[N, ...]``."""
+        features = self._features(torch.as_tensor(np.asarray(observations), device=self.device), 1)
+        parameters = self.parameters_of(features)
+        actions = self._sample(parameters, stream, deterministic)
+        logprobs, _ = self.logprobs_and_entropy(parameters, actions)
+        return Action(actions, logprobs, self.critic(features)[..., 0])
+
+    def _sample(self, parameters: Tensor, stream: EpisodeStream, deterministic: bool) -> Tensor:
+        if self.discrete:
+            if deterministic:
+                return parameters.argmax(-1)
+            cumulative = torch.softmax(parameters.double(), -1).cumsum(-1)
+            uniforms = torch.from_numpy(stream.uniform()).to(cumulative.device) * cumulative[:, -1:]
+            return torch.searchsorted(cumulative, uniforms, right=True)[:, 0].clamp(
+                max=parameters.shape[1] - 1
+            )
+        mean, log_std = parameters.chunk(2, -1)
+        if deterministic:
+            return mean
+        uniforms = torch.from_numpy(stream.uniform(mean.shape[1])).to(mean.device)
+        # Half a step away from 0, where the inverse normal distribution function is infinite.
+        noise = torch.special.ndtri(uniforms + 2.0**-54).to(mean.dtype)
+        return mean + log_std.exp() * noise
+
+    def _features(self, observations: Tensor | None, batch_dims: int) -> Tensor:
+        assert observations is not None
+        return observations.float().flatten(batch_dims) if observations.dim() > batch_dims else observations
+
+
+class MLPSession(Session):
+    """Acting without memory."""
+
+    def __init__(self, policy: MLPPolicy) -> None:
+        self.policy = policy
+
+    @torch.no_grad()
+    def act(
+        self,
+        observations: Any,
+        *,
+        stream: EpisodeStream,
+        active: np.ndarray,
+        deterministic: bool = False,
+    ) -> Action:
+        """Choose one action a slot; see :meth:`rltk.interfaces.Session.act`."""
+        return self.policy.act(observations, stream, deterministic)
+
+
+def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int, bool]:
+    """Return the number of inputs and of outputs, and whether actions are discrete."""
+    if not isinstance(observation_space, gym_spaces.Box):
+        fix = "wrap the environment in gymnasium.wrappers.FlattenObservation"
+        raise UserError("policy.name", "'mlp' reads Box observations only", got=observation_space, fix=fix)
+    inputs = math.prod(observation_space.shape)
+    if isinstance(action_space, gym_spaces.Discrete):
+        return inputs, int(action_space.n), True
+    if isinstance(action_space, gym_spaces.Box) and len(action_space.shape) == 1:
+        return inputs, action_space.shape[0], False
+    fix = "choose an environment with Discrete or one-dimensional Box actions"
+    raise UserError("policy.name", "'mlp' cannot take these actions", got=action_space, fix=fix)
+
+
+def _network(sizes: Sequence[int], output_gain: float, generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+        last = i == len(sizes) - 2
+        linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+        nn.init.orthogonal_(linear.weight, output_gain if last else math.sqrt(2), generator=generator)
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if last else [linear, nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+@hookimpl
+def rltk_policies() -> list[type[Policy]]:
+    """Provide ``mlp``."""
+    return [MLPPolicy]

@@ -1,0 +1,247 @@
+"""The rl stage: reinforcement learning of a policy in the recipe's environment, text or not.
+
+Each iteration collects a rollout, scores it, shapes the rewards with a per-token KL penalty to the reference
+policy where there is one, and hands it to the algorithm. Episodes are numbered through the whole stage, and
+everything random is keyed by those numbers, so an interrupted run goes on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from rltk.batching import EpochSampler
+from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec
+from rltk.errors import NonFiniteError, UserError
+from rltk.evaluation import rollout_logprobs
+from rltk.hookspecs import hookimpl
+from rltk.interfaces import Algorithm, ComponentConfig, Policy, Stage
+from rltk.language_modeling import corpus_parts, count_targets, pack_documents, token_nll
+from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
+from rltk.rng import torch_generator
+from rltk.rollout import collect
+from rltk.training import load_weights, weights
+from rltk.types import Metrics, Rollout
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+
+class ReinforcementLearning(Stage):
+    """Improves a policy with any algorithm, by any reward (Ouyang et al. 2022, section 3.5)."""
+
+    name = "rl"
+
+    class Config(ComponentConfig):
+        """Options of the rl stage."""
+
+        policy: PolicySpec = Field(description="The policy to train.")
+        algorithm: AlgorithmSpec = Field(
+            ComponentSpec(name="ppo"), description="What improves the policy from rollouts."
+        )
+        reward: RewardSpec | None = Field(None, description="What scores episodes; null: the environment.")
+        reference: PolicySpec | None = Field(
+            None, description="Policy whose nearness the KL penalty keeps; null: no penalty."
+        )
+        iterations: int = Field(50, ge=1, description="Rollouts to collect and learn from.")
+        episodes: int = Field(256, ge=1, description="Episodes a rollout.")
+        num_envs: int = Field(64, ge=1, description="Environment slots stepped side by side.")
+        group_size: int = Field(1, ge=1, description="Episodes that share a prompt (text only).")
+        kl_coef: float = Field(0.02, ge=0, description="Weight of the per-token KL penalty.")
+        kl_target: float | None = Field(
+            None, gt=0, description="Adapt kl_coef towards this KL a response, in nats; null: fixed."
+        )
+        kl_horizon: int = Field(10_000, ge=1, description="Episodes over which kl_coef adapts.")
+        pretraining_rows: int = Field(
+            4, ge=1, description="Corpus rows a gradient step, where the algorithm has a ptx_coef above 0."
+        )
+        pretraining_length: int = Field(128, ge=2, description="Tokens a corpus row.")
+        pretraining_tokens: int = Field(500_000, ge=2, description="Corpus tokens to draw rows from.")
+        max_tokens_per_batch: int = Field(
+            8192, ge=1, description="Padded size of the reference's forward passes."
+        )
+
+    config: Config
+
+    def run(self) -> Mapping[str, Any]:
+        """Train, save the policy and report the last iteration.
+
+        :raises NonFiniteError: a loss, gradient or reward is not finite; nothing was changed by it.
+        """
+        config, context = self.config, self.context
+        policy = self._create_policy(config.policy)
+        algorithm = self._create_algorithm(policy)
+        envs = self._create_envs(policy)
+        start, self.kl_coef = self._restore(policy, algorithm)
+        metrics: Metrics = {}
+        for iteration in range(start, config.iterations):
+            try:
+                metrics = self._iterate(iteration, envs, policy, algorithm)
+            except NonFiniteError as error:
+                where = f"stages.{context.name}, iteration {iteration + 1}, {error.where}"
+                raise NonFiniteError(where, error.what, got=error.got, fix=error.fix) from error
+            context.log(iteration + 1, config.iterations, {f"rl/{k}": v for k, v in metrics.items()})
+            context.checkpoint(iteration + 1, lambda: self._state(policy, algorithm))
+        envs.close()
+        policy.save(context.directory / "policy")
+        episodes = config.iterations * config.episodes
+        return {context.name: {"iterations": config.iterations, "episodes": episodes, **metrics}}
+
+    def _iterate(self, iteration: int, envs: VectorEnv, policy: Policy, algorithm: Algorithm) -> Metrics:
+        config, context = self.config, self.context
+        rollout = collect(
+            envs,
+            policy,
+            episodes=config.episodes,
+            seed=context.seed,
+            first_episode=iteration * config.episodes,
+        )
+        if self.reference is not None:
+            rollout = rollout.replace(
+                ref_logprobs=rollout_logprobs(self.reference, rollout, max_tokens=config.max_tokens_per_batch)
+            )
+        context.rollout(iteration + 1, rollout)
+        metrics = {**self._describe(rollout), "kl_coef": self.kl_coef}
+        learned = algorithm.update(self._shaped(rollout), progress=iteration / config.iterations)
+        if config.kl_target is not None and "kl" in metrics:
+            self.kl_coef = adapted_kl_coef(
+                self.kl_coef,
+                metrics["kl"],
+                target=config.kl_target,
+                horizon=config.kl_horizon,
+                episodes=config.episodes,
+            )
+        return {**metrics, **{("step_kl" if name == "kl" else name): v for name, v in learned.items()}}
+
+    def _shaped(self, rollout: Rollout) -> Rollout:
+        """Return the scorable episodes, with the KL penalty in their rewards."""
+        scorable = torch.isfinite(rollout.scores).nonzero()[:, 0]
+        if not len(scorable):
+            fix = "look at what the reward returns None for"
+            raise UserError(f"stages.{self.context.name}.reward", "no episode could be scored", fix=fix)
+        rollout = rollout.select(scorable)
+        if rollout.ref_logprobs is None:
+            return rollout
+        rewards = kl_shaped_rewards(
+            rollout.rewards, rollout.logprobs, rollout.ref_logprobs, rollout.mask, kl_coef=self.kl_coef
+        )
+        return rollout.replace(rewards=rewards)
+
+    def _describe(self, rollout: Rollout) -> Metrics:
+        """Return what is worth watching about a rollout before it is learned from."""
+        scores = rollout.scores[torch.isfinite(rollout.scores)]
+        metrics = {
+            "score": float(scores.mean()),
+            "score_std": float(scores.std(correction=0)),
+            **{f"score_p{q}": float(scores.quantile(q / 100)) for q in (10, 50, 90)},
+            "unscorable": 1.0 - len(scores) / len(rollout),
+            "length": rollout.num_actions / len(rollout),
+        }
+        if rollout.episodes:
+            metrics["truncated"] = sum(e.truncated for e in rollout.episodes) / len(rollout)
+            metrics |= self._true_metrics(rollout)
+        if rollout.ref_logprobs is not None:
+            k1, k3 = (f(rollout.logprobs, rollout.ref_logprobs) for f in (kl_k1, kl_k3))
+            metrics["kl"] = float(k1[rollout.mask].sum()) / len(rollout)
+            metrics["kl_k3"] = float(k3[rollout.mask].sum()) / len(rollout)
+        return metrics
+
+    def _true_metrics(self, rollout: Rollout) -> Metrics:
+        """Return the mean of each measure of the environment's truth, where it has one."""
+        measured = [self.context.environment.metrics(episode) for episode in rollout.episodes]
+        names = dict.fromkeys(name for row in measured for name in row)
+        values = {name: [row[name] for row in measured if name in row] for name in names}
+        return {name: sum(rows) / len(rows) for name, rows in values.items()}
+
+    @cached_property
+    def reference(self) -> Policy | None:
+        """The frozen policy that the KL penalty is measured to."""
+        if self.config.reference is None:
+            return None
+        return self._create_policy(self.config.reference).requires_grad_(False)
+
+    def _create_policy(self, spec: ComponentSpec) -> Policy:
+        context = self.context
+        policy: Policy = context.create(
+            "policy",
+            spec,
+            device=context.device,
+            autocast=context.autocast,
+            spaces=context.environment.spaces(),
+            generator=torch_generator(context.seed, "policy"),
+        )
+        return policy
+
+    def _create_algorithm(self, policy: Policy) -> Algorithm:
+        wants_pretraining = self.config.algorithm.options.get("ptx_coef", 0) > 0
+        algorithm: Algorithm = self.context.create(
+            "algorithm",
+            self.config.algorithm,
+            policy=policy,
+            generator=torch_generator(self.context.seed, "algorithm"),
+            auxiliary_loss=self._pretraining_loss(policy) if wants_pretraining else None,
+        )
+        return algorithm
+
+    def _create_envs(self, policy: Policy) -> VectorEnv:
+        environment, config = self.context.environment, self.config
+        num_envs = min(config.num_envs, config.episodes)
+        if environment.spaces() is not None:
+            return environment.make_vec(num_envs)
+        options: dict[str, Any] = {"tokenizer": policy.tokenizer, "group_size": config.group_size}
+        if config.reward is not None:
+            options["reward"] = self.context.create(
+                "reward_model", config.reward, device=self.context.device, tokenizer=policy.tokenizer
+            )
+        return environment.make_vec(num_envs, **options)
+
+    def _pretraining_loss(self, policy: Any) -> Callable[[], Tensor]:
+        """Return a function whose every call gives the mean token loss of the next rows of the corpus."""
+        config, context = self.config, self.context
+        rows = pack_documents(
+            context.environment.corpus("train"),
+            policy.tokenizer,
+            config.pretraining_length,
+            config.pretraining_tokens,
+        )
+        sampler = EpochSampler([1] * len(rows), config.pretraining_rows, seed=context.seed, bucketed=False)
+        self._pretraining_steps = 0
+
+        def loss() -> Tensor:
+            self._pretraining_steps += 1
+            chosen = rows[sampler.rows(self._pretraining_steps)]
+            [(tokens, labels)] = corpus_parts(chosen, policy.tokenizer.pad_token_id, chosen.numel())
+            with context.autocast():
+                return token_nll(policy.model, tokens, labels) / count_targets(labels)
+
+        return loss
+
+    def _state(self, policy: Policy, algorithm: Algorithm) -> dict[str, Any]:
+        return {
+            "policy": weights(policy),
+            "algorithm": algorithm.state_dict(),
+            "kl_coef": self.kl_coef,
+            "pretraining_steps": getattr(self, "_pretraining_steps", 0),
+        }
+
+    def _restore(self, policy: Policy, algorithm: Algorithm) -> tuple[int, float]:
+        """Return the iterations done and the KL coefficient, from the checkpoint where there is one."""
+        restored = self.context.load_checkpoint()
+        if restored is None:
+            return 0, self.config.kl_coef
+        done, state = restored
+        load_weights(policy, state["policy"])
+        algorithm.load_state_dict(state["algorithm"])
+        self._pretraining_steps = state["pretraining_steps"]
+        return done, state["kl_coef"]
+
+
+@hookimpl
+def rltk_stages() -> list[type[Stage]]:
+    """Provide the stage."""
+    return [ReinforcementLearning]

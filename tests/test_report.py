@@ -42,6 +42,12 @@ def test_tables_of_a_run_without_policies_are_empty():
     assert flag_table({"policies": {}}) == (["policy"], [])
 
 
+def test_no_negative_zero_is_shown():
+    policies = {"rl": {"reward": -0.001, "rude": -0.001}}
+    assert policy_table({"policies": policies})[1] == [["rl", "0.00"]]
+    assert flag_table({"policies": policies})[1] == [["rl", "0.00"]]
+
+
 def test_markdown_table():
     text = markdown_table((["policy", "utility"], [["sft", "0.50"]]))
     assert text == "| policy | utility |\n| --- | ---: |\n| sft | 0.50 |"
@@ -49,7 +55,11 @@ def test_markdown_table():
 
 def test_headline_compares_the_last_policy_with_the_baseline():
     assert headline(SUMMARY) == (
-        "rl is preferred to sft 71% of the time (95 % interval 66% to 75%); utility 0.50 → 0.70"
+        "rl is preferred to sft 71 % of the time (95 % interval 66 to 75 %); utility 0.50 → 0.70"
+    )
+    unclear = {"sft": {}, "rl": {"win_rate": 0.52, "win_rate_ci": [0.47, 0.56]}}
+    assert headline({**SUMMARY, "policies": unclear}) == (
+        "rl is preferred to sft 52 % of the time (95 % interval 47 to 56 %): too close to call"
     )
     assert headline({"policies": {"rl": {"return": 3.0}}}) == ""
 
@@ -128,7 +138,7 @@ def test_report_of_a_whole_run_has_every_part_and_needs_nothing_else(tmp_path):
     samples = [sample(policy, i) for policy in ("sft", "rl") for i in range(20)]
     source, page = report_of(write_run(tmp_path / "run", summary=summary, metrics=metrics, samples=samples))
     text = "\n".join(page.text)
-    for expected in ("rl is preferred to sft 71%", "1 min 15 s", "71.0 %", "72.6 %", "52.0 %"):
+    for expected in ("rl is preferred to sft 71 %", "1 min 15 s", "71.0 %", "72.6 %", "52.0 %"):
         assert expected in text
     for title in ("Loss", "Learned reward against KL (rl)", "True utility against KL (rl)", "value loss"):
         assert title in page.text
@@ -160,7 +170,7 @@ def test_report_leaves_gaps_where_values_are_not_finite(tmp_path):
     metrics = [logged("rl", s, score=v, kl=0.0, entropy=math.nan) for s, v in enumerate(values, 1)]
     source, page = report_of(write_run(tmp_path / "run", metrics=metrics))
     assert "Reward" in page.text and "Entropy" not in page.text
-    assert "nan" not in source.lower().replace("nanum", "") and page.tags.count("circle") == 3
+    assert "nan" not in source.lower().replace("nanum", "") and page.tags.count("circle") == 3 + 1
 
 
 def test_report_of_a_control_run_shows_returns(tmp_path):
@@ -194,6 +204,7 @@ def test_prompts_are_taken_from_the_use_cases_in_turn():
         (0.03, 0.97, [0.0, 0.5, 1.0]),
         (-3.0, 4.0, [-4.0, -2.0, 0.0, 2.0, 4.0]),
         (100.0, 1900.0, [0.0, 500.0, 1000.0, 1500.0, 2000.0]),
+        (-1e-8, 0.8, [0.0, 0.2, 0.4, 0.6, 0.8]),
         (2.0, 2.0, [1.8, 1.9, 2.0, 2.1, 2.2]),
     ],
 )

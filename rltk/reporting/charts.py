@@ -121,8 +121,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
         low, high = low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5)
     rough = (high - low) / (count - 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-3))
+    # A value may stick out by a thousandth of a step, so that a KL of -1e-8 does not cost a whole step.
+    first, last = math.floor(low / step + 1e-3), math.ceil(high / step - 1e-3)
     return [i * step for i in range(first, last + 1)]
 
 
@@ -154,8 +155,6 @@ def _axes(frame: Frame, x_label: str, y_label: str) -> str:
 
 
 def _polyline(frame: Frame, run: Sequence[tuple[float, float]], attributes: str) -> str:
-    if len(run) == 1:
-        run = [run[0], run[0]]  # a zero-length line with round caps shows as a dot
     points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in run)
     return f'<polyline {attributes} points="{points}"/>'
 
@@ -166,7 +165,10 @@ def _line(frame: Frame, series: Series, index: int) -> str:
     if len(series.y) >= _SMOOTHED_FROM:
         parts += [_polyline(frame, run, f'class="raw" {colour}') for run in series.runs()]
         series = series.smoothed()
-    parts += [_polyline(frame, run, f'class="line" {colour}') for run in series.runs()]
+    parts += [_polyline(frame, run, f'class="line" {colour}') for run in series.runs() if len(run) > 1]
+    alone = [run[0] for run in series.runs() if len(run) == 1]
+    fill = f'r="3" style="fill:var(--c{index % _COLOURS})"'
+    parts += [f'<circle {fill} cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}"/>' for x, y in alone]
     return "".join(parts)
 
 

@@ -27,8 +27,10 @@ def curves_section(record: RunRecord) -> str:
     parts = []
     for stage in record.stages():
         charts = _stage_charts(stage, record)
-        shown = "".join(chart for name, chart in charts.items() if name in _SHOWN)
-        folded = "".join(chart for name, chart in charts.items() if name not in _SHOWN)
+        # The loss of an algorithm that learns from rewards says little; its parts are folded away with it.
+        important = {name for name in charts if name in _SHOWN and not (name == "loss" and "score" in charts)}
+        shown = "".join(chart for name, chart in charts.items() if name in important)
+        folded = "".join(chart for name, chart in charts.items() if name not in important)
         if shown or folded:
             parts.append(f"<h3>{escape(stage)}</h3>")
         if shown:

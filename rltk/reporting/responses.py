@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from rltk.reporting.record import Row
-from rltk.reporting.tables import finite
+from rltk.reporting.tables import finite, fixed
 
 PROMPTS_SHOWN = 12
 #: Columns of ``samples.jsonl`` shown as numbers, and those that say what a row is; all others are flags.
@@ -68,7 +68,7 @@ def _measures(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line of numbers, a line of flags that are up and a line of flags that are down."""
     numbers = {key: n for key, n in ((key, finite(row.get(key))) for key in _NUMBERS) if n is not None}
     if numbers:
-        yield " · ".join(f"{_NUMBERS[key]} <b>{number:.2f}</b>" for key, number in numbers.items())
+        yield " · ".join(f"{_NUMBERS[key]} <b>{fixed(number, 2)}</b>" for key, number in numbers.items())
     measures = {k: finite(v) for k, v in row.items() if k not in _DESCRIPTIVE and k not in _NUMBERS}
     for sign, level in (("✓", 1.0), ("✗", 0.0)):
         flags = [escape(key.replace("_", " ")) for key, value in measures.items() if value == level]

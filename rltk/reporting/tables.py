@@ -33,7 +33,7 @@ class Column:
         return shown
 
     def _number(self, value: float) -> str:
-        return f"{value * 100:.0f}" if self.percent else f"{value:.{self.digits}f}"
+        return fixed(value * 100, 0) if self.percent else fixed(value, self.digits)
 
 
 #: What decides between policies, in the order shown; everything else goes to :func:`flag_table`.
@@ -56,6 +56,11 @@ def finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def fixed(value: float, digits: int) -> str:
+    """Return a number with so many digits behind the point; never a negative zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def policy_table(summary: Mapping[str, Any]) -> Table:
@@ -88,20 +93,24 @@ def markdown_table(table: Table) -> str:
 def headline(summary: Mapping[str, Any]) -> str:
     """Return one sentence on the last policy against the baseline, or "" where they were not compared."""
     policies = summary.get("policies") or {}
-    baseline = (summary.get("evaluation") or {}).get("baseline")
+    baseline = str((summary.get("evaluation") or {}).get("baseline"))
     if not policies or baseline not in policies or baseline == (last := list(policies)[-1]):
         return ""
     final, other = policies[last], policies[baseline]
-    parts = []
-    if (win_rate := finite(final.get("win_rate"))) is not None:
-        ends = [finite(end) for end in final.get("win_rate_ci") or ()]
-        shown = [f"{end:.0%}" for end in ends if end is not None]
-        interval = f" (95 % interval {shown[0]} to {shown[1]})" if len(shown) == 2 else ""
-        parts.append(f"{last} is preferred to {baseline} {win_rate:.0%} of the time{interval}")
+    parts = [_preference(last, baseline, final)] if finite(final.get("win_rate")) is not None else []
     before, after = finite(other.get("utility")), finite(final.get("utility"))
     if before is not None and after is not None:
         parts.append(f"utility {before:.2f} → {after:.2f}")
     return "; ".join(parts)
+
+
+def _preference(name: str, baseline: str, policy: Mapping[str, Any]) -> str:
+    sentence = f"{name} is preferred to {baseline} {policy['win_rate'] * 100:.0f} % of the time"
+    ends = [end for end in map(finite, policy.get("win_rate_ci") or ()) if end is not None]
+    if len(ends) != 2:
+        return sentence
+    verdict = ": too close to call" if ends[0] <= 0.5 <= ends[1] else ""
+    return f"{sentence} (95 % interval {ends[0] * 100:.0f} to {ends[1] * 100:.0f} %){verdict}"
 
 
 def _table(titles: list[str], columns: Iterable[Column], policies: Mapping[str, Any]) -> Table:

@@ -173,13 +173,19 @@ class TestTokenizer:
             "Fix: set environment.corpus=PATH (plain text, or JSONL with text)."
         )
 
-    @pytest.mark.parametrize(("token", "named"), [("pad_token", "pad"), ("eos_token", "EOS")])
-    def test_without_pad_or_eos(self, tmp_path, token, named):
+    @pytest.mark.parametrize(
+        ("token", "problem"),
+        [
+            ("pad_token", "it needs a pad token that is not its EOS token"),
+            ("eos_token", "it has no EOS token"),
+        ],
+    )
+    def test_without_pad_or_eos(self, write, tmp_path, token, problem):
         tokenizer = train_byte_level_bpe([CORPUS], vocab_size=300, max_characters=10**6)
         setattr(tokenizer, token, None)
         tokenizer.save_pretrained(tmp_path)
-        message = error_of(files(tokenizer=str(tmp_path)).build_tokenizer)
-        assert message.startswith(f"environment.tokenizer: the tokenizer has no {named} token. Fix: ")
+        env = files(tokenizer=str(tmp_path), prompts=write("p.jsonl", demonstrations(1)))
+        assert error_of(env.make_vec, 1).startswith(f"environment.tokenizer: {problem}. Fix: ")
 
     def test_not_a_tokenizer(self, tmp_path):
         message = error_of(files(tokenizer=str(tmp_path)).build_tokenizer)

@@ -17,8 +17,8 @@ _SHOWN = {
     "score": ("Reward", "per episode"),
     "utility": ("True utility", "0 to 1"),
     "kl": ("KL to the reference", "nats per response"),
-    "entropy": ("Entropy", "nats per token"),
-    "length": ("Response length", "tokens"),
+    "entropy": ("Entropy", "nats per action"),
+    "length": ("Length", "actions per episode"),
 }
 
 

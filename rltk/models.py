@@ -88,12 +88,18 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def build_causal_lm(
-    options: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, *, where: str, seed: int
+    options: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    where: str,
+    seed: int,
+    dropout: float | None = None,
 ) -> PreTrainedModel:
     """Build a causal language model with random weights from the keys of a transformers config.
 
     :param options: ``model_type`` and any keys of its config class; vocabulary and special ids come from the
         tokenizer.
+    :param dropout: what every dropout rate of its config is set to; None leaves them.
     :raises UserError: for an unknown model type or key.
     """
     options = {**_token_ids(tokenizer), "vocab_size": len(tokenizer), **options}
@@ -109,8 +115,10 @@ def build_causal_lm(
         if not hasattr(known, key):
             fix = suggestion(key, known.to_dict())
             raise UserError(f"{where}.{key}", f"the {model_type} config has no such key", fix=fix)
+    config = AutoConfig.for_model(model_type, **options)
+    set_dropout(config, dropout)
     with quiet_transformers(), seeded_initialisation(seed, "model"):
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **options))
+        return AutoModelForCausalLM.from_config(config)
 
 
 def load_causal_lm(path: str | Path, where: str, *, dropout: float | None = None) -> PreTrainedModel:
@@ -166,6 +174,13 @@ def reward_model_from_policy(
         if head.bias is not None:
             head.bias.zero_()
     return model
+
+
+def grow_vocabulary(model: PreTrainedModel, size: int, seed: int) -> None:
+    """Give a model embeddings for at least ``size`` tokens; what it has stays."""
+    if size > model.get_input_embeddings().num_embeddings:
+        with quiet_transformers(), seeded_initialisation(seed, "embeddings"):
+            model.resize_token_embeddings(size)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:

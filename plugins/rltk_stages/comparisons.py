@@ -79,7 +79,9 @@ class Comparisons(Stage):
         labelers = list(context.environment.labelers("train"))
         if not labelers:
             raise UserError("environment", "there are no labelers", fix="choose an environment that has some")
-        policy = context.create("policy", self.config.policy, device=context.device)
+        policy = context.create(
+            "policy", self.config.policy, device=context.device, autocast=context.autocast
+        )
         questions = self._questions("train", self.config.prompts, 0)
         questions += self._questions("validation", self.config.validation_prompts, len(questions))
         start, state = context.load_checkpoint() or (0, {"rows": []})
@@ -95,7 +97,7 @@ class Comparisons(Stage):
             context.checkpoint(step, lambda: state)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         write_text(context.directory / "rankings.jsonl", "".join(lines))
-        return {self.name: summarise(rows)}
+        return {self.context.name: summarise(rows)}
 
     def _questions(self, split: Split, count: int, first_index: int) -> list[Question]:
         """Return ``count`` prompts of a split, or all it has, each with its own K."""

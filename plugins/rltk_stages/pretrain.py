@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,12 +19,11 @@ from rltk.models import (
     build_causal_lm,
     check_tokenizer,
     context_length,
+    grow_vocabulary,
     load_causal_lm,
     load_tokenizer,
     save_model,
-    set_dropout,
 )
-from rltk.rng import seeded_initialisation
 from rltk.training import Batch, TrainingConfig, Validation, evenly_spaced, train
 from rltk.types import Metrics
 
@@ -86,10 +84,11 @@ class Pretrain(Stage):
         if (self.config.epochs if self.config.tokens is None else self.config.tokens) > 0:
             results |= self._train(model, tokenizer)
         save_model(model, tokenizer, self.context.directory / "policy")
-        return {self.name: results}
+        return {self.context.name: results}
 
     def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         config, environment = self.config, self.context.environment
+        self._check_sequence_length(model)
         rows = self._packed(environment.corpus("train"), tokenizer, config.tokens)
         held_out = self._packed(environment.corpus("validation"), tokenizer, config.validation_tokens)
         sampler = EpochSampler([1] * len(rows), config.batch_size, seed=self.context.seed, bucketed=False)
@@ -150,13 +149,19 @@ class Pretrain(Stage):
     def _model(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
         config, where = self.config, f"stages.{self.context.name}"
         if config.path is None:
-            model = build_causal_lm(config.model, tokenizer, where=f"{where}.model", seed=self.context.seed)
-            set_dropout(model.config, config.dropout)
-        else:
-            model = load_causal_lm(self.context.resolve(config.path), f"{where}.path", dropout=config.dropout)
-            if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-                with seeded_initialisation(self.context.seed, "embeddings"), torch.no_grad():
-                    model.resize_token_embeddings(len(tokenizer))
+            return build_causal_lm(
+                config.model,
+                tokenizer,
+                where=f"{where}.model",
+                seed=self.context.seed,
+                dropout=config.dropout,
+            )
+        model = load_causal_lm(self.context.resolve(config.path), f"{where}.path", dropout=config.dropout)
+        grow_vocabulary(model, len(tokenizer), self.context.seed)
+        return model
+
+    def _check_sequence_length(self, model: PreTrainedModel) -> None:
+        config, where = self.config, f"stages.{self.context.name}"
         longest = context_length(model)
         if longest is not None and config.sequence_length > longest:
             fix = f"use at most the model's context of {longest} tokens"
@@ -166,7 +171,6 @@ class Pretrain(Stage):
                 got=config.sequence_length,
                 fix=fix,
             )
-        return model
 
 
 @hookimpl

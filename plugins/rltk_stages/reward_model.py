@@ -81,7 +81,7 @@ class RewardModelTraining(Stage):
         model.config.reward_bias = bias
         save_model(model, tokenizer, self.context.directory / "model")
         results = self._report(model, train_rows, held_out)
-        return {self.name: {**progress.metrics, **results, "bias": bias, **counts}}
+        return {self.context.name: {**progress.metrics, **results, "bias": bias, **counts}}
 
     def _rankings(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase

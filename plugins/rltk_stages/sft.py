@@ -79,7 +79,7 @@ class SupervisedFineTuning(Stage):
                 "validation_perplexity": math.exp(loss),
                 "best_epoch": best_epoch,
             }
-        return {self.name: results}
+        return {self.context.name: results}
 
     def _examples(
         self, split: Split, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase

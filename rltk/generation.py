@@ -37,7 +37,9 @@ def generate(
     path = policy_directory(recipe, run_directory, policy)
     model = create("policy", "causal_lm", path=str(path), device=choose_device(recipe.device))
     budget = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
-    options: dict[str, Any] = {"prompts": [{"prompt": prompt}], "tokenizer": model.tokenizer, **budget}
+    # nobody knows the truth about a prompt made up here: no reward
+    material = {"prompts": [{"prompt": prompt}], "tokenizer": model.tokenizer, "reward": None}
+    options: dict[str, Any] = {**material, **budget}
     envs = create_environment(recipe, run_directory).make_vec(1, split="test", shuffle=False, **options)
     rollout = collect(envs, model, episodes=1, seed=seed, deterministic=greedy)
     return rollout.episodes[0].response
@@ -48,7 +50,7 @@ def policy_directory(recipe: Recipe, run_directory: Path, name: str | None = Non
     folders = {
         stage: folder
         for stage in recipe.stages
-        if (folder := run_directory / "stages" / stage / "policy").is_dir()
+        if ((folder := run_directory / "stages" / stage / "policy") / "config.json").is_file()
     }
     summary = run_directory / "summary.json"
     policies = json.loads(summary.read_text(encoding="utf-8"))["policies"] if summary.is_file() else {}

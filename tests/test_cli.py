@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TOY_PLUGIN
 
 import rltk.registry
 from rltk import cli
-from rltk.config import load_recipe
-from rltk.errors import UserError
-from rltk.generation import policy_directory
+
+TOY_PLUGIN = Path(__file__).parent / "toy_plugin.py"
 
 
 @pytest.fixture(autouse=True)
@@ -161,22 +159,6 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert result.returncode == 128 + signal.SIGTERM
     assert result.stdout == "" and "once more to stop at once" in result.stderr
-
-
-def test_the_final_policy_is_the_last_of_the_summary(recipe_file: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(recipe_file)
-    with pytest.raises(UserError, match="holds no text policy"):
-        policy_directory(recipe, tmp_path)
-    for stage in ("a", "b"):
-        (tmp_path / "stages" / stage / "policy").mkdir(parents=True)
-    assert policy_directory(recipe, tmp_path) == tmp_path / "stages/b/policy"
-    (tmp_path / "summary.json").write_text(
-        json.dumps({"policies": {"last": {"path": "stages/b/policy"}, "base": {"path": "stages/a/policy"}}})
-    )
-    assert policy_directory(recipe, tmp_path) == tmp_path / "stages/a/policy"
-    assert policy_directory(recipe, tmp_path, "last") == tmp_path / "stages/b/policy"
-    with pytest.raises(UserError, match=r"--policy: no such policy, got 'lsat'. Fix: did you mean 'last'"):
-        policy_directory(recipe, tmp_path, "lsat")
 
 
 def test_the_registry_of_a_command_is_the_processs(recipe_file: Path) -> None:

@@ -176,8 +176,8 @@ class TestTokenizer:
     @pytest.mark.parametrize(
         ("token", "problem"),
         [
-            ("pad_token", "it needs a pad token that is not its EOS token"),
-            ("eos_token", "it has no EOS token"),
+            ("pad_token", "the tokenizer has no pad token"),
+            ("eos_token", "the tokenizer has no EOS token"),
         ],
     )
     def test_without_pad_or_eos(self, write, tmp_path, token, problem):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     CONFIG_MAPPING,
@@ -215,6 +216,6 @@ def _token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, int | None]:
 def _user_errors(path: str | Path, where: str, problem: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         fix = "give a Hugging Face folder or hub id that can be reached"
         raise UserError(where, f"{problem} ({str(error).splitlines()[0]})", got=str(path), fix=fix) from error

@@ -100,6 +100,14 @@ def test_a_missing_folder_is_one_line(load, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_damaged_weights_are_one_line(policy_folder):
+    weights = policy_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"^policy: no model can be loaded from it") as error:
+        load_causal_lm(policy_folder, "policy")
+    assert "\n" not in str(error.value)
+
+
 def test_a_saved_model_opens_with_transformers_alone(policy_folder):
     model, saved = tiny_model(), AutoModelForCausalLM.from_pretrained(policy_folder)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), saved.parameters(), strict=True))

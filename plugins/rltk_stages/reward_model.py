@@ -24,6 +24,8 @@ from rltk.rng import numpy_generator
 from rltk.training import Batch, Progress, TrainingConfig, Validation, evenly_spaced, train
 from rltk.types import Metrics
 
+_FORWARDS_A_PART = 4
+
 
 class RewardModelTraining(Stage):
     """Leaves ``model``: a scalar-headed model whose scores average 0 on demonstrations.
@@ -199,7 +201,9 @@ class RewardModelTraining(Stage):
         return numpy_generator(self.context.seed, "bootstrap", name)
 
     def _forward(self, model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
-        return score_rows(model, rows, micro_batch_tokens=self.config.micro_batch_tokens)
+        # All rows of a part share one graph, but like lengths go together, so that little is padding.
+        tokens = max(1, self.config.micro_batch_tokens // _FORWARDS_A_PART)
+        return score_rows(model, rows, micro_batch_tokens=tokens)
 
     @torch.no_grad()
     def _scores(self, model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:

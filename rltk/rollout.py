@@ -49,7 +49,7 @@ def collect(
     :raises UserError: the environment does not reset in the step that ends an episode.
     """
     _require_same_step(envs)
-    base = envs.unwrapped
+    base: Any = envs.unwrapped
     text = is_text(envs)
     if text:
         base.defer_scoring = True
@@ -186,7 +186,7 @@ def _layout(trace: _Trace) -> dict[str, Tensor]:
 def _array_rollout(trace: _Trace, policy: Policy) -> Rollout:
     """Return a rollout of array observations; truncated episodes bootstrap from their final observation."""
     fields = _layout(trace)
-    rollout = Rollout(**fields, scores=fields["rewards"].sum(1))
+    rollout = Rollout(scores=fields["rewards"].sum(1), episodes=(), **fields)
     if trace.final_observations:
         rows = torch.tensor(sorted(trace.final_observations)) - trace.first_episode
         final = np.stack([trace.final_observations[episode] for episode in sorted(trace.final_observations)])

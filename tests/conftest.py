@@ -1,12 +1,16 @@
-"""Fixtures of the platform's tests: the toy plugin's registry and a recipe for it."""
+"""Shared set-up: one thread a test process, and the toy plugin's registry with a recipe for it."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 import rltk.registry
 from rltk.plugin_sources import local_source
 from rltk.registry import Registry
+
+# Models here are so small that handing work between threads costs more than the work.
+torch.set_num_threads(1)
 
 TOY_PLUGIN = Path(__file__).parent / "toy_plugin.py"
 

@@ -137,7 +137,7 @@ class TextGenerationVectorEnv(VectorEnv):
         terminated = np.zeros(self.num_envs, dtype=bool)
         terminated[live] = actions[live] == self.eos_id
         if self.stop:
-            for slot in live:
+            for slot in live.tolist():
                 terminated[slot] |= self._response(slot).endswith(self.stop)
         truncated = np.zeros(self.num_envs, dtype=bool)
         truncated[live] = self._length[live] - self._prompt_length[live] >= self.max_new_tokens
@@ -147,11 +147,11 @@ class TextGenerationVectorEnv(VectorEnv):
         if not len(done):
             return self._observation(), rewards, terminated, truncated, self._info()
         finished = self._finish(done, terminated)
-        for slot, record in zip(done, finished, strict=True):
+        for slot, record in zip(done.tolist(), finished, strict=True):
             rewards[slot] = total_reward(record.score)
         final = self._final_infos(done, finished)
-        for slot in done:
-            self._deal(int(slot))
+        for slot in done.tolist():
+            self._deal(slot)
         return self._observation(), rewards, terminated, truncated, {**self._info(), **final}
 
     def score_deferred(self) -> dict[int, Score]:

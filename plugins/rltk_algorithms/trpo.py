@@ -113,7 +113,7 @@ class TRPO(Algorithm):
         parameters = self.policy.actor_parameters()
         count = rollout.num_actions
         total = torch.zeros((), device=rollout.mask.device)
-        gradient = torch.zeros(sum(p.numel() for p in parameters), device=rollout.mask.device)
+        gradient = torch.zeros_like(flatten(parameters))
         for rows in rollout.micro_batches(self.config.max_tokens_per_batch):
             loss = self._surrogate(rollout.select(rows)) / count
             gradient += flatten(torch.autograd.grad(loss, parameters, materialize_grads=True))

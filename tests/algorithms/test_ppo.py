@@ -1,0 +1,175 @@
+"""PPO on tiny policies: the first pass, the loss, what an update may and may not depend on."""
+
+import pytest
+import torch
+
+from rltk.advantages import with_gae
+from rltk.errors import NonFiniteError
+from rltk.rng import torch_generator
+from rltk.rollout import collect
+from rltk.training import weights
+from rltk_algorithms.ppo import PPO
+from rltk_envs.text_generation import TextGenerationVectorEnv
+from rltk_policies.causal_lm.policy import CausalLMPolicy
+from tests.text_world import ragged_prompts, tiny_model, word_tokenizer
+
+
+def make_policy():
+    policy = CausalLMPolicy(CausalLMPolicy.Config(), model=tiny_model(), tokenizer=word_tokenizer())
+    torch.nn.init.normal_(policy.critic.head.weight, generator=torch_generator("head"))
+    return policy
+
+
+def make_ppo(policy, **options):
+    return PPO(PPO.Config(**options), policy=policy, generator=torch_generator("ppo"))
+
+
+def make_rollout(policy, episodes=24):
+    def distinct_tokens(finished):
+        return [float(len(set(episode.response_tokens))) for episode in finished]
+
+    envs = TextGenerationVectorEnv(
+        8, prompts=ragged_prompts(), tokenizer=word_tokenizer(), max_new_tokens=10, reward=distinct_tokens
+    )
+    return collect(envs, policy, episodes=episodes, seed=0)
+
+
+def test_on_the_first_pass_the_ratio_is_exactly_1():
+    policy = make_policy()
+    rollout = make_rollout(policy)
+    with torch.no_grad():
+        rollout = rollout.replace(logprobs=policy.evaluate(rollout).logprobs)
+    metrics = make_ppo(policy, epochs=1, minibatch_size=24).update(rollout)
+    assert metrics["ratio_max"] == 1.0
+    assert metrics["approx_kl"] == 0.0
+    assert metrics["clip_fraction"] == 0.0
+
+
+def test_on_the_first_pass_over_sampled_logprobs_the_ratio_is_1_to_rounding():
+    policy = make_policy()
+    metrics = make_ppo(policy, epochs=1, minibatch_size=24).update(make_rollout(policy))
+    assert metrics["ratio_max"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_reported_loss_is_the_loss_computed_by_hand():
+    policy = make_policy()
+    rollout = make_rollout(policy)
+    options = {"value_coef": 0.3, "entropy_coef": 0.01, "clip_range": 0.2, "value_clip_range": 0.1}
+    full = with_gae(rollout, gamma=1.0, gae_lambda=0.95, normalize=True)
+    old_logprobs = rollout.logprobs + 0.1
+    total = 0.0
+    with torch.no_grad():
+        now = policy.evaluate(full)
+        for i, j in rollout.mask.nonzero().tolist():
+            ratio = (now.logprobs[i, j] - old_logprobs[i, j]).exp()
+            advantage = full.advantages[i, j]
+            surrogate = torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            change = (now.values[i, j] - full.values[i, j]).clamp(-0.1, 0.1)
+            errors = now.values[i, j] - full.returns[i, j], full.values[i, j] + change - full.returns[i, j]
+            value_loss = 0.5 * max(error**2 for error in errors)
+            total += (-surrogate + 0.3 * value_loss - 0.01 * now.entropy[i, j]).item()
+    ppo = make_ppo(policy, epochs=1, minibatch_size=24, **options)
+    metrics = ppo.update(rollout.replace(logprobs=old_logprobs))
+    assert metrics["loss"] == pytest.approx(total / rollout.num_actions, rel=1e-4)
+
+
+def updated_weights(rollout, **options):
+    policy = make_policy()
+    make_ppo(policy, epochs=1, minibatch_size=24, **options).update(rollout)
+    return weights(policy)
+
+
+def largest_difference(first, second):
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def test_splitting_into_micro_batches_leaves_the_gradient_unchanged():
+    rollout = make_rollout(make_policy())
+    # Plain steps in place of Adam's, whose first step is the sign of the gradient and magnifies rounding.
+    gradients = []
+    for budget in (10_000, 40):
+        policy = make_policy()
+        ppo = make_ppo(policy, epochs=1, minibatch_size=24, max_tokens_per_batch=budget)
+        ppo.optimizer = torch.optim.SGD(ppo.optimizer.param_groups, lr=1.0)
+        ppo.update(rollout)
+        gradients.append(weights(policy))
+    assert largest_difference(*gradients) < 1e-6
+
+
+def test_an_update_is_the_same_for_episodes_in_another_order():
+    rollout = make_rollout(make_policy())
+    shuffled = rollout.select(torch.randperm(24, generator=torch_generator("order")))
+    gradients = []
+    for batch in (rollout, shuffled):
+        policy = make_policy()
+        ppo = make_ppo(policy, epochs=1, minibatch_size=24)
+        ppo.optimizer = torch.optim.SGD(ppo.optimizer.param_groups, lr=1.0)
+        ppo.update(batch)
+        gradients.append(weights(policy))
+    assert largest_difference(*gradients) < 1e-6
+
+
+def test_an_update_is_the_same_for_the_same_seed():
+    rollout = make_rollout(make_policy())
+    assert largest_difference(updated_weights(rollout), updated_weights(rollout)) == 0.0
+
+
+def test_a_non_finite_reward_stops_before_any_weight_changes():
+    policy = make_policy()
+    rollout = make_rollout(policy)
+    before = {name: tensor.clone() for name, tensor in weights(policy).items()}
+    rewards = rollout.rewards.clone()
+    rewards[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="ppo: the loss is not finite"):
+        make_ppo(policy).update(rollout.replace(rewards=rewards))
+    assert largest_difference(before, weights(policy)) == 0.0
+
+
+def test_epochs_stop_at_the_target_kl():
+    rollout = make_rollout(make_policy())
+    options = {"epochs": 8, "minibatch_size": 24, "learning_rate": 0.01}
+    stopped = make_ppo(make_policy(), target_kl=1e-4, **options).update(rollout)
+    free = make_ppo(make_policy(), **options).update(rollout)
+    assert stopped["gradient_steps"] < free["gradient_steps"] == 8
+
+
+def test_the_pretraining_term_is_added_with_its_coefficient():
+    rollout = make_rollout(make_policy())
+    gradients = {}
+    for coefficient in (0.0, 2.0):
+        policy = make_policy()
+        ppo = PPO(
+            PPO.Config(ptx_coef=coefficient, epochs=1, minibatch_size=24, max_grad_norm=1e9),
+            policy=policy,
+            generator=torch_generator("ppo"),
+            auxiliary_loss=lambda policy=policy: policy.model.get_output_embeddings().weight.sum(),
+        )
+        ppo.optimizer = torch.optim.SGD(ppo.optimizer.param_groups, lr=1.0)
+        ppo.update(rollout)
+        gradients[coefficient] = policy.model.get_output_embeddings().weight.detach()
+    difference = gradients[0.0] - gradients[2.0]
+    # The rate of plain descent is PPO's own learning rate; the term's gradient is 1 everywhere.
+    torch.testing.assert_close(difference, torch.full_like(difference, 2.0 * 3e-4), rtol=1e-2, atol=1e-6)
+
+
+def test_state_round_trips_bit_for_bit():
+    rollout = make_rollout(make_policy())
+    policy = make_policy()
+    ppo = make_ppo(policy, minibatch_size=8)
+    ppo.update(rollout)
+    state, saved = ppo.state_dict(), {name: tensor.clone() for name, tensor in weights(policy).items()}
+    state = {
+        "optimizer": [dict(entry) for entry in state["optimizer"]],
+        "generator": state["generator"].clone(),
+    }
+    state["optimizer"] = [{k: v.clone() for k, v in entry.items()} for entry in state["optimizer"]]
+    ppo.update(rollout)
+    expected = {name: tensor.clone() for name, tensor in weights(policy).items()}
+    other = make_policy()
+    with torch.no_grad():
+        for name, tensor in weights(other).items():
+            tensor.copy_(saved[name])
+    again = make_ppo(other, minibatch_size=8)
+    again.load_state_dict(state)
+    again.update(rollout)
+    assert largest_difference(expected, weights(other)) == 0.0

@@ -1,0 +1,85 @@
+"""Advantages against plain loops over one episode at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from rltk.advantages import explained_variance, generalized_advantage_estimation, masked_mean, whiten
+from rltk.rng import torch_generator
+
+GAMMA, LAMBDA = 0.9, 0.8
+
+
+def ragged_batch():
+    generator = torch_generator("gae")
+    lengths = torch.tensor([5, 1, 3, 4])
+    mask = torch.arange(5) < lengths[:, None]
+    rewards = torch.randn(4, 5, generator=generator) * mask
+    values = torch.randn(4, 5, generator=generator) * mask
+    bootstrap = torch.tensor([0.0, 2.0, -1.0, 0.0])
+    return rewards, values, bootstrap, mask
+
+
+def loop_gae(rewards, values, bootstrap):
+    """Equation 16 of the GAE paper, written as the double sum it is."""
+    following = [*values[1:], bootstrap]
+    deltas = [r + GAMMA * n - v for r, n, v in zip(rewards, following, values, strict=True)]
+    return [
+        sum((GAMMA * LAMBDA) ** k * delta for k, delta in enumerate(deltas[t:])) for t in range(len(deltas))
+    ]
+
+
+def test_gae_equals_the_sum_over_residuals_of_each_episode():
+    rewards, values, bootstrap, mask = ragged_batch()
+    advantages, returns = generalized_advantage_estimation(
+        rewards, values, bootstrap, mask, gamma=GAMMA, gae_lambda=LAMBDA
+    )
+    for row in range(4):
+        valid = mask[row]
+        expected = loop_gae(rewards[row][valid].tolist(), values[row][valid].tolist(), bootstrap[row].item())
+        assert advantages[row][valid].tolist() == pytest.approx(expected, abs=1e-6)
+        assert advantages[row][~valid].tolist() == [0.0] * int((~valid).sum())
+    torch.testing.assert_close(returns, (advantages + values) * mask)
+
+
+def test_with_lambda_1_the_advantage_is_the_discounted_return_less_the_value():
+    rewards, values, bootstrap, mask = ragged_batch()
+    _, returns = generalized_advantage_estimation(
+        rewards, values, bootstrap, mask, gamma=GAMMA, gae_lambda=1.0
+    )
+    for row in range(4):
+        tail = bootstrap[row].item()
+        for t in reversed(range(int(mask[row].sum()))):
+            tail = rewards[row, t].item() + GAMMA * tail
+            assert returns[row, t].item() == pytest.approx(tail, abs=1e-5)
+
+
+def test_what_lies_beyond_the_mask_changes_nothing():
+    rewards, values, bootstrap, mask = ragged_batch()
+    options = {"gamma": GAMMA, "gae_lambda": LAMBDA}
+    clean = generalized_advantage_estimation(rewards, values, bootstrap, mask, **options)
+    rewards[~mask], values[~mask] = 1e6, -1e6
+    dirty = generalized_advantage_estimation(rewards, values, bootstrap, mask, **options)
+    assert all(torch.equal(a, b) for a, b in zip(clean, dirty, strict=True))
+
+
+def test_whitening_uses_valid_entries_only():
+    rewards, _, _, mask = ragged_batch()
+    rewards[~mask] = 99.0
+    valid = rewards[mask].numpy()
+    expected = (valid - valid.mean()) / np.sqrt(valid.var() + 1e-8)
+    whitened = whiten(rewards, mask)
+    np.testing.assert_allclose(whitened[mask].numpy(), expected, rtol=1e-5)
+    assert not whitened[~mask].any()
+
+
+def test_explained_variance_of_perfect_useless_and_harmful_critics():
+    returns = torch.tensor([[1.0, 2.0, 3.0, 50.0]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert explained_variance(returns, returns, mask) == 1.0
+    assert explained_variance(torch.zeros(1, 4), returns, mask) == pytest.approx(0.0)
+    assert explained_variance(-returns, returns, mask) == pytest.approx(-3.0)
+
+
+def test_the_mean_over_an_empty_mask_is_zero():
+    assert masked_mean(torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.bool)) == 0.0

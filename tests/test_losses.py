@@ -1,0 +1,102 @@
+"""Losses against NumPy, entry by entry."""
+
+import numpy as np
+import pytest
+import torch
+
+from rltk.losses import (
+    adapted_kl_coef,
+    categorical_kl,
+    clipped_surrogate_loss,
+    clipped_value_loss,
+    kl_k1,
+    kl_k3,
+    kl_shaped_rewards,
+    surrogate_loss,
+)
+from rltk.rng import torch_generator
+
+SHAPE = (6, 5)
+
+
+@pytest.fixture
+def batch():
+    generator = torch_generator("losses")
+    names = ("logprobs", "old", "advantages", "values", "old_values", "returns")
+    tensors = {name: torch.randn(SHAPE, generator=generator, dtype=torch.float64) for name in names}
+    tensors["mask"] = torch.rand(SHAPE, generator=generator) < 0.7
+    return tensors
+
+
+def test_the_clipped_surrogate_and_its_gradient(batch):
+    logprobs = batch["logprobs"].requires_grad_()
+    loss = clipped_surrogate_loss(logprobs, batch["old"], batch["advantages"], batch["mask"], clip_range=0.2)
+    loss.backward()
+    expected, gradient = 0.0, np.zeros(SHAPE)
+    for i, j in np.argwhere(batch["mask"].numpy()):
+        ratio = np.exp(logprobs[i, j].item() - batch["old"][i, j].item())
+        advantage = batch["advantages"][i, j].item()
+        expected += -min(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
+        passes = ratio < 1.2 if advantage > 0 else ratio > 0.8
+        gradient[i, j] = -advantage * ratio if passes else 0.0
+    assert loss.item() == pytest.approx(expected)
+    np.testing.assert_allclose(logprobs.grad.numpy(), gradient, rtol=1e-6)
+
+
+def test_the_surrogate_at_the_old_policy_has_the_policy_gradient(batch):
+    logprobs = batch["old"].clone().requires_grad_()
+    surrogate_loss(logprobs, batch["old"], batch["advantages"], batch["mask"]).backward()
+    torch.testing.assert_close(logprobs.grad, -batch["advantages"] * batch["mask"])
+
+
+def test_the_clipped_value_loss_takes_the_worse_of_two(batch):
+    loss = clipped_value_loss(
+        batch["values"], batch["old_values"], batch["returns"], batch["mask"], clip_range=0.3
+    )
+    expected = 0.0
+    for i, j in np.argwhere(batch["mask"].numpy()):
+        value, old, target = (batch[name][i, j].item() for name in ("values", "old_values", "returns"))
+        near = np.clip(value, old - 0.3, old + 0.3)
+        expected += 0.5 * max((value - target) ** 2, (near - target) ** 2)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_without_a_clip_range_the_value_loss_is_half_the_squared_error(batch):
+    loss = clipped_value_loss(
+        batch["values"], batch["old_values"], batch["returns"], batch["mask"], clip_range=None
+    )
+    squared = (batch["values"] - batch["returns"])[batch["mask"]] ** 2
+    assert loss.item() == pytest.approx(0.5 * squared.sum().item())
+
+
+def test_kl_shaping_pays_the_score_at_the_end_and_the_penalty_everywhere():
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    rewards = torch.tensor([[0.0, 0.0, 1.0], [2.0, 7.0, 7.0]])
+    logprobs = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, 9.0, 9.0]])
+    reference = torch.tensor([[-1.5, -1.0, -3.0], [-4.0, 0.0, 0.0]])
+    shaped = kl_shaped_rewards(rewards, logprobs, reference, mask, kl_coef=0.1)
+    torch.testing.assert_close(shaped, torch.tensor([[-0.05, 0.1, 1.0], [1.7, 0.0, 0.0]]))
+
+
+def test_the_kl_estimators_average_to_the_exact_divergence():
+    generator = torch_generator("kl")
+    p, q = torch.randn(2, 7, generator=generator, dtype=torch.float64).log_softmax(-1)
+    exact = (p.exp() * (p - q)).sum().item()
+    for estimator in (kl_k1, kl_k3):
+        assert (p.exp() * estimator(p, q)).sum().item() == pytest.approx(exact)
+    assert (kl_k3(p, q) >= 0).all()
+    assert categorical_kl(p + 3.0, q - 5.0).item() == pytest.approx(exact)
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"),
+    [
+        (6.0, 0.1),
+        (6.6, 0.1 * (1 + 0.1 * 256 / 10_000)),
+        (60.0, 0.1 * (1 + 0.2 * 256 / 10_000)),
+        (0.0, 0.1 * (1 - 0.2 * 256 / 10_000)),
+    ],
+)
+def test_the_kl_controller_moves_in_proportion_and_within_limits(kl, expected):
+    adapted = adapted_kl_coef(0.1, kl, target=6.0, horizon=10_000, episodes=256)
+    assert adapted == pytest.approx(expected)

@@ -83,7 +83,7 @@ KINDS = (
         "chat",
         "good mood",
         _good_mood,
-        ("i am {name} and i am happy , i like my new {thing} .", "hello it is {name} , i love my {thing} !"),
+        ("i am {name} and i am happy , i like my {thing} .", "hello it is {name} , i love my {thing} !"),
         ("{name} here , i am happy about my {thing} .",),
     ),
     Kind(

@@ -21,7 +21,7 @@ from rltk.ranking_data import Ranking, encode_rankings, join
 from rltk.rng import numpy_generator
 from rltk.runs import create_environment
 
-MOST_RANKINGS = 300
+MOST_ROWS = 300
 MICRO_BATCH_TOKENS = 4096
 
 
@@ -37,7 +37,7 @@ def main(run: Path, overrides: list[str]) -> None:
             environment.comparisons(split), tokenizer, environment.format_prompt, **options
         )[0]
 
-    demonstrations = environment.demonstrations("validation")
+    demonstrations = environment.demonstrations("validation")[:MOST_ROWS]
     examples, _ = encode_demonstrations(demonstrations, tokenizer, environment.format_prompt, **options)
     parts = example_parts(examples, tokenizer.pad_token_id, MICRO_BATCH_TOKENS)
     for stage in ("pretrain", "sft", "rl"):
@@ -45,7 +45,7 @@ def main(run: Path, overrides: list[str]) -> None:
         print(f"{stage}: {loss:.3f} nats a token on {len(examples)} validation demonstrations")
     train, held_out = rankings("train"), rankings("validation")
     for size in sorted({len(ranking.rows) for ranking in held_out}):
-        chosen = [ranking for ranking in held_out if len(ranking.rows) == size][:MOST_RANKINGS]
+        chosen = [ranking for ranking in held_out if len(ranking.rows) == size][:MOST_ROWS]
         compare(model, chosen, train, f"K = {size}")
 
 

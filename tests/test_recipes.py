@@ -34,7 +34,7 @@ def test_every_shipped_recipe_is_valid_and_its_resolved_form_too(name):
         f"environment.{kind}={__file__}" for kind in ("corpus", "demonstrations", "comparisons", "prompts")
     ]
     recipe = load_recipe(name, needs if name == "instructgpt-files" else [])
-    assert validate_recipe(recipe.resolved()) == recipe
+    assert validate_recipe(recipe.resolved(), name) == recipe
 
 
 def test_the_summary_compares_the_policies_in_order(tiny_run):

@@ -66,12 +66,12 @@ class Corpus:
         self._rng = Random(derive_seed(seed, "instruct", "corpus", split))
         self._task = TaskSampler(self._rng, "train")
         self._writers: dict[Callable[[], str], float] = {
-            self._story: 0.18,
-            self._song: 0.10,
+            self._story: 0.14,
+            self._song: 0.06,
             self._facts: 0.08,
             self._lists: 0.04,
-            self._dialogue: 0.10,
-            self._questions_and_answers: 0.30,
+            self._dialogue: 0.08,
+            self._questions_and_answers: 0.40,
             self._instructions: 0.10,
             self._forum: 0.10,
         }
@@ -131,7 +131,7 @@ class Corpus:
 
     def _questions_and_answers(self) -> str:
         page = ""
-        for _ in range(self._rng.randint(3, 6)):
+        for _ in range(self._rng.randint(1, 4)):
             task = self._task()
             page += EXAMPLE.format(prompt=task.prompt, response=demonstrate(task, self._rng))
         return page.rstrip(" \n")

@@ -96,7 +96,7 @@ def statement(rng: Random, topic: str, other: str | None = None, cast: Cast = EV
     """Return a well-formed statement about ``topic`` (and a thing or a place), without its closing mark."""
     writer = _Writer(rng, cast)
     while True:
-        opener = [rng.choice(v.OPENERS)] if rng.random() < 0.15 else []
+        opener = [rng.choice(v.OPENERS)] if rng.random() < 0.1 else []
         words = [*opener, *(writer.about(topic) if other is None else writer.scene(topic, other))]
         if is_well_formed(words):
             return words
@@ -145,11 +145,11 @@ class _Writer:
             return self.scene(self._somebody(), topic)
         if letter in "tf" and chance < 0.35:
             return [*self._noun(topic), *self._being()]
-        if letter in "tf" or chance < 0.2:
+        if letter in "tf" or chance < 0.1:
             return [*self._noun(self._somebody()), *self._doing(thing=topic)]
-        if chance < 0.4:
+        if chance < 0.35:
             return [*self._noun(topic), *self._being()]
-        more = ["and", *self._doing()] if self._rng.random() < 0.15 else []
+        more = ["and", *self._doing()] if self._rng.random() < 0.1 else []
         return [*self._noun(topic), *self._doing(), *more]
 
     def scene(self, who: str, other: str) -> list[str]:
@@ -168,8 +168,8 @@ class _Writer:
         rng = self._rng
         if noun in v.NAMES:
             return [noun]
-        quality = [rng.choice(self._cast.adjectives)] if rng.random() < 0.2 else []
-        colour = [rng.choice(self._cast.colours)] if rng.random() < 0.2 else []
+        quality = [rng.choice(self._cast.adjectives)] if rng.random() < 0.1 else []
+        colour = [rng.choice(self._cast.colours)] if rng.random() < 0.15 else []
         return ["the" if rng.random() < 0.65 else "a", *quality, *colour, noun]
 
     def _where(self, place: str | None) -> list[str]:
@@ -183,7 +183,7 @@ class _Writer:
 
     def _doing(self, thing: str | None = None, place: str | None = None) -> list[str]:
         rng = self._rng
-        where = self._where(place) if place or rng.random() < 0.3 else []
+        where = self._where(place) if place or rng.random() < 0.2 else []
         if thing is None and rng.random() < 0.5:
             manner = [rng.choice(v.ADVERBS)] if rng.random() < 0.3 else []
             return [rng.choice(v.INTRANSITIVE), *manner, *where]

@@ -20,20 +20,20 @@ from rltk_envs.instruct.tasks import Task
 
 #: Temperature of a labeler's choice, in units of value; set so that two labelers agree on 72.6 % of the pairs
 #: of responses about which both have a preference, the agreement of Ouyang et al. (2022, section 3.4).
-NOISE = 0.21
+NOISE = 0.11
 #: Responses whose perceived values differ by less than this are a tie.
 TIE_MARGIN = 0.03
 #: Words at which a response is as long as brevity minds.
-LONG = 24
+LONG = 16
 
 
 @dataclass
 class InstructLabeler:
-    """A labeler with a taste; the weights are normalised to sum to 1.
+    """A labeler with a taste; the weights are normalised to an absolute sum of 1.
 
     :param helpfulness: weight of doing what was asked at all.
     :param correctness: weight of the judge's utility.
-    :param brevity: weight of shortness.
+    :param brevity: weight of shortness; negative in who likes answers in full sentences.
     :param manners: weight of being civil and of coming to an end.
     """
 
@@ -44,13 +44,13 @@ class InstructLabeler:
     manners: float
 
     def value(self, episode: Episode) -> float:
-        """Return what the response is worth to this labeler, in [0, 1], without noise."""
+        """Return what the response is worth to this labeler, without noise."""
         truth = judge(Task.from_row(episode.columns), episode.response, episode.terminated)
         brevity = 1 - min(len(episode.response.split(" ")), LONG) / LONG
         manners = ((not truth.rude) + truth.ends_properly) / 2
         weights = np.array([self.helpfulness, self.correctness, self.brevity, self.manners])
         features = np.array([truth.follows_instruction, truth.utility, brevity, manners])
-        return float(weights @ features / weights.sum())
+        return float(weights @ features / np.abs(weights).sum())
 
     def rank(self, episodes: Sequence[Episode], generator: np.random.Generator) -> list[int]:
         """Return the rank of each response, 1 the best; responses too close to call share the better rank.
@@ -77,19 +77,19 @@ def _ranks(values: Sequence[float]) -> list[int]:
 
 _TRAIN = (
     InstructLabeler("ann", helpfulness=4, correctness=4, brevity=1, manners=1),
-    InstructLabeler("bob", helpfulness=2, correctness=6, brevity=1, manners=1),
-    InstructLabeler("cho", helpfulness=3, correctness=4, brevity=2, manners=1),
-    InstructLabeler("dee", helpfulness=3, correctness=4, brevity=1, manners=2),
+    InstructLabeler("bob", helpfulness=2, correctness=5, brevity=-2, manners=1),
+    InstructLabeler("cho", helpfulness=3, correctness=3, brevity=3, manners=1),
+    InstructLabeler("dee", helpfulness=3, correctness=3, brevity=-2, manners=2),
     InstructLabeler("eli", helpfulness=5, correctness=3, brevity=0, manners=2),
-    InstructLabeler("fay", helpfulness=2, correctness=5, brevity=2, manners=1),
+    InstructLabeler("fay", helpfulness=2, correctness=4, brevity=3, manners=1),
     InstructLabeler("gus", helpfulness=1, correctness=7, brevity=0, manners=2),
     InstructLabeler("hal", helpfulness=4, correctness=3, brevity=2, manners=1),
 )
 _HELDOUT = (
     InstructLabeler("ida", helpfulness=3, correctness=5, brevity=1, manners=1),
-    InstructLabeler("jon", helpfulness=2, correctness=5, brevity=1, manners=2),
+    InstructLabeler("jon", helpfulness=2, correctness=4, brevity=-2, manners=2),
     InstructLabeler("kim", helpfulness=5, correctness=3, brevity=1, manners=1),
-    InstructLabeler("lou", helpfulness=2, correctness=6, brevity=2, manners=0),
+    InstructLabeler("lou", helpfulness=2, correctness=5, brevity=3, manners=0),
 )
 
 

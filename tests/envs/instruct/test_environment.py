@@ -1,5 +1,6 @@
 """The environment component: what stages ask of it."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -7,19 +8,12 @@ from rltk.types import Episode
 from rltk_envs.instruct import rltk_environments
 from rltk_envs.instruct.environment import Instruct, utilities
 
-SMALL = {
-    "corpus_documents": 30,
-    "heldout_documents": 10,
-    "num_demonstrations": 60,
-    "heldout_demonstrations": 20,
-}
-
 
 @pytest.fixture(scope="module")
 def world():
-    return Instruct(
-        Instruct.Config(**SMALL, heldout_demonstrations=20, num_prompts=60, heldout_prompts=20), seed=0
-    )
+    sizes = {"corpus_documents": 30, "heldout_documents": 10, "num_demonstrations": 60}
+    sizes |= {"heldout_demonstrations": 20, "num_prompts": 60, "heldout_prompts": 20}
+    return Instruct(Instruct.Config(**sizes), seed=0)
 
 
 def test_is_found_by_its_hook():
@@ -78,3 +72,29 @@ def test_prompt_and_response_survive_the_tokenizer(world):
     for row in world.demonstrations("train"):
         text = world.format_prompt(row["prompt"]) + row["response"]
         assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+
+
+def test_vector_environment_deals_the_split_and_pays_the_utility(world):
+    """Slots are stepped along the demonstration of their prompt, so every episode must earn exactly 1."""
+    rows = world.demonstrations("validation")[:4]
+    tokenizer = world.build_tokenizer()
+    envs = world.make_vec(4, prompts=rows, tokenizer=tokenizer, shuffle=False)
+    observation, _ = envs.reset(seed=0)
+    for row, tokens, length in zip(rows, observation["tokens"], observation["length"], strict=True):
+        assert tokenizer.decode(tokens[: int(length[0])]) == world.format_prompt(row["prompt"]).strip(" ")
+    answers = [[*tokenizer(row["response"]).input_ids, tokenizer.eos_token_id] for row in rows]
+    earned = [0.0] * 4
+    for step in range(max(map(len, answers))):
+        actions = np.array([answer[min(step, len(answer) - 1)] for answer in answers])
+        _, rewards, *_ = envs.step(actions)
+        earned = [
+            total + float(reward) * (step < len(answer))
+            for total, reward, answer in zip(earned, rewards, answers, strict=True)
+        ]
+    assert earned == [1.0] * 4
+
+
+def test_vector_environment_has_its_own_prompts_and_tokenizer(world):
+    envs = world.make_vec(3, split="test")
+    observation, _ = envs.reset(seed=0)
+    assert len(observation["tokens"]) == 3

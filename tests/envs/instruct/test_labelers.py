@@ -34,7 +34,7 @@ def _episodes(prompts, responses, seed=0):
     sampler = TaskSampler(rng, "train")
     rows = []
     for _ in range(prompts):
-        task, difficulty = sampler(), rng.random()
+        task, difficulty = sampler(), rng.betavariate(0.7, 0.7)
         row, episodes = task.to_row(), []
         for _ in range(responses):
             response, ended = demonstrate(task, rng), True

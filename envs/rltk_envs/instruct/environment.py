@@ -39,7 +39,7 @@ class Instruct(Environment):
         """How much of everything there is."""
 
         corpus_documents: int = Field(
-            18_000, gt=0, description="documents to pretrain on; about 68 words each"
+            22_000, gt=0, description="documents to pretrain on; about 54 words each"
         )
         heldout_documents: int = Field(
             400, gt=0, description="documents of the validation and of the test corpus"
@@ -56,12 +56,16 @@ class Instruct(Environment):
         """Return ``rltk/TextGeneration-v0`` over this world's prompts; the default reward is the utility."""
         from rltk_envs.text_generation import TextGenerationVectorEnv
 
+        return TextGenerationVectorEnv(num_envs, **self.text_options(split, **options))
+
+    def text_options(self, split: Split, **options: Any) -> dict[str, Any]:
+        """Return the options of ``rltk/TextGeneration-v0`` that make it this world's, ``options`` first."""
         if options.get("prompts") is None:
             options["prompts"] = self.prompts(split)
         if options.get("tokenizer") is None:
             options["tokenizer"] = self.build_tokenizer()
         defaults = {"template": TEMPLATE, "reward": utilities, "max_new_tokens": self.config.max_new_tokens}
-        return TextGenerationVectorEnv(num_envs, **{**defaults, **options})
+        return {**defaults, **options}
 
     def build_tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the word-level tokenizer."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rltk.errors import UserError
 from rltk.interfaces import RewardModel
 from rltk.types import Episode
 
@@ -18,20 +16,7 @@ class FunctionReward(RewardModel):
 
     def score(self, episodes: Sequence[Episode]) -> list[float | None]:
         """Return the function's value for each episode; None where it has none."""
-        return [self._checked(type(self).function(episode)) for episode in episodes]
-
-    def _checked(self, value: Any) -> float | None:
-        if value is None:
-            return None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise UserError(
-                f"reward {self.name!r}", "is no finite number", got=value, fix="return a float, or None"
-            )
-        return number
+        return [type(self).function(episode) for episode in episodes]
 
 
 def reward(function: Callable[[Episode], float | None]) -> type[FunctionReward]:

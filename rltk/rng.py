@@ -36,7 +36,7 @@ def seeded_initialisation(*parts: object) -> Iterator[None]:
 
     Model constructors draw initial weights from the global generator and take no other.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(derive_seed(*parts))
         yield
 

@@ -21,14 +21,20 @@ def score_episodes(
 ) -> list[Score]:
     """Return one checked score an episode; 0 for all where there is no reward.
 
-    :raises UserError: the reward returned the wrong number or type of values.
+    :raises UserError: the reward raised, or returned the wrong number or type of values.
     :raises NonFiniteError: a value is NaN or infinite.
     """
     if reward is None or not episodes:
         return [0.0] * len(episodes)
     score: Any = getattr(reward, "score", reward)
-    scores = score(episodes)
     where = f"reward {reward_name(reward)!r}"
+    try:
+        scores = score(episodes)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"it raised {type(error).__name__}: {error}"
+        raise UserError(where, reason, fix="repair it; --debug shows the traceback") from error
     try:
         count = len(scores)
     except TypeError:

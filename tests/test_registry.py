@@ -10,6 +10,7 @@ import rltk.registry
 from rltk.errors import UserError
 from rltk.plugin_sources import Source, entry_point_sources, local_source
 from rltk.registry import Registry, load_plugins
+from rltk.scoring import score_episodes
 from rltk.types import Episode
 
 TOY_PLUGIN = Path(__file__).parent / "toy_plugin.py"
@@ -146,8 +147,17 @@ def test_a_function_reward_must_be_a_finite_number(value: object) -> None:
     def broken(episode: Episode) -> float:
         return value  # type: ignore[return-value]
 
-    with pytest.raises(UserError, match=r"'broken'.*no finite number"):
-        broken(broken.Config()).score([Episode("p", "r")])
+    with pytest.raises(UserError, match=r"'broken': a score (must be a number|is not finite)"):
+        score_episodes(broken(broken.Config()), [Episode("p", "r")])
+
+
+def test_a_reward_that_raises_is_named() -> None:
+    @rltk.reward
+    def broken(episode: Episode) -> float:
+        return 1 / 0
+
+    with pytest.raises(UserError, match=r"reward 'broken': it raised ZeroDivisionError: division by zero"):
+        score_episodes(broken(broken.Config()), [Episode("p", "r")])
 
 
 def test_create_splits_options_from_collaborators(toys: Registry) -> None:

@@ -112,10 +112,14 @@ class Comparisons(Stage):
         """Return K episodes a question; each prompt is dealt K times in a row, so no sample is wasted."""
         dealt = [question.row for question in chunk for _ in range(question.K)]
         envs = self.context.environment.make_vec(
-            min(self.config.num_envs, len(dealt)), tokenizer=policy.tokenizer, prompts=dealt, shuffle=False
+            min(self.config.num_envs, len(dealt)),
+            tokenizer=policy.tokenizer,
+            prompts=dealt,
+            shuffle=False,
+            reward=None,
         )
         seed = derive_seed(self.context.seed, "samples", chunk[0].index)
-        rollout = collect(envs, policy, episodes=len(dealt), seed=seed)
+        rollout = collect(envs, policy, episodes=len(dealt), seed=seed, values=False)
         episodes = iter(rollout.episodes)
         return [[next(episodes) for _ in range(question.K)] for question in chunk]
 

@@ -67,6 +67,8 @@ class ReinforcementLearning(Stage):
         )
 
     config: Config
+    kl_coef: float
+    metrics: Metrics
 
     def run(self) -> Mapping[str, Any]:
         """Train, save the policy and report the last iteration.
@@ -77,20 +79,18 @@ class ReinforcementLearning(Stage):
         policy = self._create_policy(config.policy)
         algorithm = self._create_algorithm(policy)
         envs = self._create_envs(policy)
-        start, self.kl_coef = self._restore(policy, algorithm)
-        metrics: Metrics = {}
-        for iteration in range(start, config.iterations):
+        for iteration in range(self._restore(policy, algorithm), config.iterations):
             try:
-                metrics = self._iterate(iteration, envs, policy, algorithm)
+                self.metrics = self._iterate(iteration, envs, policy, algorithm)
             except NonFiniteError as error:
                 where = f"stages.{context.name}, iteration {iteration + 1}, {error.where}"
                 raise NonFiniteError(where, error.what, got=error.got, fix=error.fix) from error
-            context.log(iteration + 1, config.iterations, {f"rl/{k}": v for k, v in metrics.items()})
+            context.log(iteration + 1, config.iterations, {f"rl/{k}": v for k, v in self.metrics.items()})
             context.checkpoint(iteration + 1, lambda: self._state(policy, algorithm))
         envs.close()
         policy.save(context.directory / "policy")
         episodes = config.iterations * config.episodes
-        return {context.name: {"iterations": config.iterations, "episodes": episodes, **metrics}}
+        return {context.name: {"iterations": config.iterations, "episodes": episodes, **self.metrics}}
 
     def _iterate(self, iteration: int, envs: VectorEnv, policy: Policy, algorithm: Algorithm) -> Metrics:
         config, context = self.config, self.context
@@ -121,9 +121,6 @@ class ReinforcementLearning(Stage):
     def _shaped(self, rollout: Rollout) -> Rollout:
         """Return the scorable episodes, with the KL penalty in their rewards."""
         scorable = torch.isfinite(rollout.scores).nonzero()[:, 0]
-        if not len(scorable):
-            fix = "look at what the reward returns None for"
-            raise UserError(f"stages.{self.context.name}.reward", "no episode could be scored", fix=fix)
         rollout = rollout.select(scorable)
         if rollout.ref_logprobs is None:
             return rollout
@@ -135,6 +132,9 @@ class ReinforcementLearning(Stage):
     def _describe(self, rollout: Rollout) -> Metrics:
         """Return what is worth watching about a rollout before it is learned from."""
         scores = rollout.scores[torch.isfinite(rollout.scores)]
+        if not len(scores):
+            fix = "look at what the reward returns None for"
+            raise UserError(f"stages.{self.context.name}.reward", "no episode could be scored", fix=fix)
         metrics = {
             "score": float(scores.mean()),
             "score_std": float(scores.std(correction=0)),
@@ -210,7 +210,6 @@ class ReinforcementLearning(Stage):
             config.pretraining_tokens,
         )
         sampler = EpochSampler([1] * len(rows), config.pretraining_rows, seed=context.seed, bucketed=False)
-        self._pretraining_steps = 0
 
         def loss() -> Tensor:
             self._pretraining_steps += 1
@@ -226,19 +225,24 @@ class ReinforcementLearning(Stage):
             "policy": weights(policy),
             "algorithm": algorithm.state_dict(),
             "kl_coef": self.kl_coef,
-            "pretraining_steps": getattr(self, "_pretraining_steps", 0),
+            "metrics": self.metrics,
+            "pretraining_steps": self._pretraining_steps,
         }
 
-    def _restore(self, policy: Policy, algorithm: Algorithm) -> tuple[int, float]:
-        """Return the iterations done and the KL coefficient, from the checkpoint where there is one."""
+    def _restore(self, policy: Policy, algorithm: Algorithm) -> int:
+        """Return the iterations done, with everything as it was then where there is a checkpoint."""
+        self.metrics = {}
+        self.kl_coef = self.config.kl_coef
+        self._pretraining_steps = 0
         restored = self.context.load_checkpoint()
         if restored is None:
-            return 0, self.config.kl_coef
+            return 0
         done, state = restored
         load_weights(policy, state["policy"])
         algorithm.load_state_dict(state["algorithm"])
+        self.kl_coef, self.metrics = state["kl_coef"], state["metrics"]
         self._pretraining_steps = state["pretraining_steps"]
-        return done, state["kl_coef"]
+        return done
 
 
 @hookimpl

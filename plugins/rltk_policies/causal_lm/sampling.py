@@ -12,7 +12,7 @@ def choose_tokens(
     One uniform a row picks the first token whose cumulative probability exceeds it.
 
     :param logits: ``[n, V]``.
-    :param uniforms: ``[n]`` float64 in [0, 1).
+    :param uniforms: ``[n]`` float64 in [0, 1), on the CPU.
     :param temperature: logits are divided by it; log-probabilities are of the distribution sampled from.
     :param deterministic: take the most probable token.
     """

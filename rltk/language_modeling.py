@@ -64,6 +64,40 @@ def pack_documents(
     return torch.from_numpy(rows)
 
 
+def document_rows(
+    documents: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    max_tokens: int | None = None,
+    *,
+    pack: bool,
+) -> Tensor:
+    """Lay documents out as rows: joined by :func:`pack_documents`, or by :func:`separate_documents`."""
+    return (pack_documents if pack else separate_documents)(documents, tokenizer, length, max_tokens)
+
+
+def separate_documents(
+    documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int, max_tokens: int | None = None
+) -> Tensor:
+    """Put each document in a row of its own, with EOS after it, cut at ``length`` and padded.
+
+    :param max_tokens: stop reading documents once this many tokens are there.
+    :returns: ``[N, length]`` int64, ``N`` is 0 where there is no document.
+    """
+    kept: list[list[int]] = []
+    total, remaining = 0, iter(documents)
+    while (max_tokens is None or total < max_tokens) and (
+        chunk := list(islice(remaining, _DOCUMENTS_AT_ONCE))
+    ):
+        for ids in tokenize(tokenizer, chunk):
+            kept.append([*ids, tokenizer.eos_token_id][:length])
+            total += len(kept[-1])
+    rows = torch.full((len(kept), length), tokenizer.pad_token_id, dtype=torch.int64)
+    for row, ids in zip(rows, kept, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return rows
+
+
 def encode_demonstrations(
     rows: Sequence[Row],
     tokenizer: PreTrainedTokenizerBase,
@@ -163,7 +197,11 @@ def corpus_loss(
 
 
 def corpus_parts(rows: Tensor, pad_token_id: int, micro_batch_tokens: int) -> list[tuple[Tensor, Tensor]]:
-    """Cut packed rows ``[N, L]`` into (tokens, labels) parts of at most ``micro_batch_tokens`` tokens."""
+    """Cut rows of documents ``[N, L]`` into (tokens, labels) parts of at most ``micro_batch_tokens`` tokens.
+
+    Columns that are padding in all rows are left out.
+    """
+    rows = rows[:, : int((rows != pad_token_id).sum(1).max())] if len(rows) else rows
     size = max(1, micro_batch_tokens // rows.shape[1])
     return [(part, part.masked_fill(part == pad_token_id, IGNORED)) for part in rows.split(size) if len(part)]
 

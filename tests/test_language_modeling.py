@@ -11,12 +11,14 @@ from rltk.language_modeling import (
     IGNORED,
     Example,
     corpus_loss,
+    corpus_parts,
     count_targets,
     encode_demonstrations,
     example_parts,
     mean_nll,
     pack_documents,
     response_batch,
+    separate_documents,
     token_nll,
 )
 from tests.text_world import tiny_model, word_tokenizer
@@ -120,3 +122,17 @@ def test_a_model_that_knows_nothing_loses_log_v():
     torch.nn.init.zeros_(model.get_output_embeddings().weight)
     rows = pack_documents(["w0 w1 w2 w3"], word_tokenizer(), 5)
     assert corpus_loss(model, rows, pad_token_id=PAD) == pytest.approx(math.log(32), rel=1e-6)
+
+
+def test_separate_documents_have_a_row_each_with_their_own_eos() -> None:
+    tokenizer = word_tokenizer()
+    rows = separate_documents(["w0 w1", "w2 w3 w4 w5 w6", ""], tokenizer, 4)
+    assert rows.tolist() == [[3, 4, 1, 0], [5, 6, 7, 8], [1, 0, 0, 0]]
+    assert separate_documents([], tokenizer, 4).shape == (0, 4)
+
+
+def test_corpus_parts_leave_out_columns_that_are_all_padding() -> None:
+    rows = torch.tensor([[3, 4, 1, 0, 0], [5, 1, 0, 0, 0]])
+    [(tokens, labels)] = corpus_parts(rows, 0, 100)
+    assert tokens.tolist() == [[3, 4, 1], [5, 1, 0]]
+    assert labels.tolist() == [[3, 4, 1], [5, 1, -100]]

@@ -14,7 +14,7 @@ from rltk.batching import EpochSampler
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Stage
-from rltk.language_modeling import corpus_loss, corpus_parts, count_targets, pack_documents, token_nll
+from rltk.language_modeling import corpus_loss, corpus_parts, count_targets, document_rows, token_nll
 from rltk.models import (
     build_causal_lm,
     check_tokenizer,
@@ -60,7 +60,10 @@ class Pretrain(Stage):
         dropout: float | None = Field(
             None, ge=0, lt=1, description="every dropout rate; null: as the model has them"
         )
-        sequence_length: int = Field(128, ge=2, description="tokens a packed row")
+        sequence_length: int = Field(128, ge=2, description="tokens a row")
+        pack: bool = Field(
+            True, description="join documents to full rows; false: one a row, cut at sequence_length"
+        )
         tokens: int | None = Field(None, ge=0, description="training tokens; null: as many as epochs says")
         epochs: float = Field(1.0, ge=0, description="passes over the corpus; only where tokens is null")
         learning_rate: float = Field(3e-3, gt=0, description="peak learning rate of AdamW")
@@ -89,13 +92,12 @@ class Pretrain(Stage):
     def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         config, environment = self.config, self.context.environment
         self._check_sequence_length(model)
-        rows = self._packed(environment.corpus("train"), tokenizer, config.tokens)
-        held_out = self._packed(environment.corpus("validation"), tokenizer, config.validation_tokens)
-        sampler = EpochSampler([1] * len(rows), config.batch_size, seed=self.context.seed, bucketed=False)
-        if config.tokens is None:
-            total_steps = math.ceil(config.epochs * sampler.steps_per_epoch)
-        else:
-            total_steps = math.ceil(config.tokens / (config.batch_size * config.sequence_length))
+        rows = self._rows(environment.corpus("train"), tokenizer, config.tokens)
+        held_out = self._rows(environment.corpus("validation"), tokenizer, config.validation_tokens)
+        lengths = (rows != tokenizer.pad_token_id).sum(1).tolist()
+        sampler = EpochSampler(lengths, config.batch_size, seed=self.context.seed, bucketed=not config.pack)
+        epochs = config.epochs if config.tokens is None else config.tokens / sum(lengths)
+        total_steps = math.ceil(epochs * sampler.steps_per_epoch)
 
         def batch(step: int) -> Batch:
             parts = corpus_parts(rows[sampler.rows(step)], tokenizer.pad_token_id, config.micro_batch_tokens)
@@ -122,7 +124,7 @@ class Pretrain(Stage):
             validation=Validation(evenly_spaced(total_steps, config.validations), measure),
         )
         loss = progress.metrics["validation_loss"]
-        tokens = total_steps * config.batch_size * config.sequence_length
+        tokens = round(sum(lengths) * total_steps / sampler.steps_per_epoch)
         return {
             "validation_loss": loss,
             "validation_perplexity": math.exp(loss),
@@ -130,8 +132,9 @@ class Pretrain(Stage):
             "steps": total_steps,
         }
 
-    def _packed(self, documents: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> Tensor:
-        rows = pack_documents(documents, tokenizer, self.config.sequence_length, max_tokens)
+    def _rows(self, documents: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> Tensor:
+        config = self.config
+        rows = document_rows(documents, tokenizer, config.sequence_length, max_tokens, pack=config.pack)
         if not len(rows):
             raise UserError("environment", "the corpus is empty", fix="give it documents, or set tokens to 0")
         return rows

@@ -21,7 +21,7 @@ from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig, Policy, Stage
-from rltk.language_modeling import corpus_parts, count_targets, pack_documents, token_nll
+from rltk.language_modeling import corpus_parts, count_targets, document_rows, token_nll
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
 from rltk.rng import torch_generator
 from rltk.rollout import collect
@@ -61,6 +61,9 @@ class ReinforcementLearning(Stage):
             4, ge=1, description="Corpus rows a gradient step, where the algorithm has a ptx_coef above 0."
         )
         pretraining_length: int = Field(128, ge=2, description="Tokens a corpus row.")
+        pretraining_pack: bool = Field(
+            True, description="Join documents to full rows; false: one a row, as the model was pretrained."
+        )
         pretraining_tokens: int = Field(500_000, ge=2, description="Corpus tokens to draw rows from.")
         max_tokens_per_batch: int = Field(
             8192, ge=1, description="Padded size of the reference's forward passes."
@@ -203,11 +206,12 @@ class ReinforcementLearning(Stage):
     def _pretraining_loss(self, policy: Any) -> Callable[[], Tensor]:
         """Return a function whose every call gives the mean token loss of the next rows of the corpus."""
         config, context = self.config, self.context
-        rows = pack_documents(
+        rows = document_rows(
             context.environment.corpus("train"),
             policy.tokenizer,
             config.pretraining_length,
             config.pretraining_tokens,
+            pack=config.pretraining_pack,
         )
         sampler = EpochSampler([1] * len(rows), config.pretraining_rows, seed=context.seed, bucketed=False)
 

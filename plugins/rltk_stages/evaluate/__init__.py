@@ -50,6 +50,9 @@ class Evaluate(Stage):
         num_prompts: int = Field(300, ge=1, description="Prompts, or all there are; episodes without text.")
         num_envs: int = Field(128, ge=1, description="Episodes acted side by side.")
         greedy: bool = Field(True, description="Measure the utility of greedy decoding too.")
+        corpus_pack: bool = Field(
+            True, description="Join documents to full rows; false: one a row, as the model was pretrained."
+        )
         corpus_tokens: int = Field(20_000, ge=0, description="Tokens of held-out corpus read; 0 reads none.")
 
         @model_validator(mode="after")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rltk.errors import UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.interfaces import Policy, Row
-from rltk.language_modeling import corpus_loss, pack_documents, tokenize
+from rltk.language_modeling import corpus_loss, document_rows, tokenize
 from rltk.losses import kl_k1
 from rltk.models import context_length
 from rltk.rng import derive_seed, numpy_generator
@@ -124,11 +124,17 @@ class TextTask:
         length = min(_CORPUS_LENGTH, context_length(policy.model) or _CORPUS_LENGTH)
         try:
             documents = self.context.environment.corpus(self.config.split)
-            packed = pack_documents(documents, policy.tokenizer, length, self.config.corpus_tokens)
+            rows = document_rows(
+                documents,
+                policy.tokenizer,
+                length,
+                self.config.corpus_tokens,
+                pack=self.config.corpus_pack,
+            )
         except UserError:
             return None  # an environment without a corpus has no alignment tax to measure
         with self.context.autocast():
-            return corpus_loss(policy.model, packed, pad_token_id=policy.tokenizer.pad_token_id)
+            return corpus_loss(policy.model, rows, pad_token_id=policy.tokenizer.pad_token_id)
 
 
 def add_kl(acts: Mapping[str, Act], reference: Policy) -> None:

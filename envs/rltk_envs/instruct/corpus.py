@@ -14,7 +14,6 @@ from rltk.rng import derive_seed
 from rltk_envs.instruct import grammar
 from rltk_envs.instruct import vocabulary as v
 from rltk_envs.instruct.grammar import EVERYTHING, Cast, small_cast
-from rltk_envs.instruct.mistakes import mistaken
 from rltk_envs.instruct.oracle import demonstrate
 from rltk_envs.instruct.tasks import TaskSampler
 
@@ -42,8 +41,6 @@ _IDLE_LINES = (
     "me too .",
     "read the page about the {animal} .",
 )
-_PRAISE = ("good , thank you .", "that is great .", "great , i like that .")
-_BLAME = ("bad , i am sorry .", "that is bad .", "i am sorry , that is not good .")
 _GREETINGS = ("hello {other} .", "hi {other} , how are you ?", "good morning {other} .")
 _TALK = (
     "i like the {thing} .",
@@ -69,15 +66,14 @@ class Corpus:
         self._rng = Random(derive_seed(seed, "instruct", "corpus", split))
         self._task = TaskSampler(self._rng, "train")
         self._writers: dict[Callable[[], str], float] = {
-            self._story: 0.12,
-            self._song: 0.05,
+            self._story: 0.14,
+            self._song: 0.06,
             self._facts: 0.08,
             self._lists: 0.04,
-            self._dialogue: 0.06,
-            self._questions_and_answers: 0.34,
-            self._marked_answers: 0.16,
-            self._instructions: 0.07,
-            self._forum: 0.08,
+            self._dialogue: 0.08,
+            self._questions_and_answers: 0.40,
+            self._instructions: 0.10,
+            self._forum: 0.10,
         }
 
     def documents(self, count: int) -> Iterator[str]:
@@ -138,17 +134,6 @@ class Corpus:
         for _ in range(self._rng.randint(1, 4)):
             task = self._task()
             page += EXAMPLE.format(prompt=task.prompt, response=demonstrate(task, self._rng))
-        return page.rstrip(" \n")
-
-    def _marked_answers(self) -> str:
-        """Answers, as many wrong as right, and what somebody says of each."""
-        page = ""
-        for _ in range(self._rng.randint(1, 3)):
-            task = self._task()
-            right = self._rng.random() < 0.5
-            answer = (demonstrate if right else mistaken)(task, self._rng)
-            verdict = self._rng.choice(_PRAISE if right else _BLAME)
-            page += f"{TEMPLATE.format(prompt=task.prompt)}{answer} \n {verdict} \n \n "
         return page.rstrip(" \n")
 
     def _instructions(self) -> str:

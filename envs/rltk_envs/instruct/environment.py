@@ -14,8 +14,8 @@ from rltk.types import Episode
 from rltk_envs.instruct.corpus import EXAMPLE, TEMPLATE, Corpus
 from rltk_envs.instruct.judge import judge
 from rltk_envs.instruct.labelers import labelers
-from rltk_envs.instruct.oracle import demonstrate
 from rltk_envs.instruct.tasks import Task, TaskSampler
+from rltk_envs.instruct.writers import write_demonstration
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -45,6 +45,9 @@ class Instruct(Environment):
             400, gt=0, description="documents of the validation and of the test corpus"
         )
         num_demonstrations: int = Field(3_000, gt=0, description="demonstrations to train on")
+        careless_share: float = Field(
+            0.4, ge=0, le=1, description="share of demonstrations by writers who are rude, ramble or hurry"
+        )
         heldout_demonstrations: int = Field(
             300, gt=0, description="demonstrations for validation and for test"
         )
@@ -89,12 +92,19 @@ class Instruct(Environment):
         return Corpus(self.seed, split).documents(count)
 
     def demonstrations(self, split: Split) -> list[Row]:
-        """Return task rows with a correct ``response``; short prompt spaces repeat with other responses."""
+        """Return task rows with a ``response``, most of them correct.
+
+        Short prompt spaces repeat with other responses.
+        """
         count = self.config.num_demonstrations if split == "train" else self.config.heldout_demonstrations
         rng = self._random("demonstrations", split)
         sampler = TaskSampler(rng, split)
         tasks = [sampler() for _ in range(count)]
-        return [{**task.to_row(), "response": demonstrate(task, rng)} for task in tasks]
+        share = self.config.careless_share
+        return [
+            {**task.to_row(), "response": write_demonstration(task, rng, careless_share=share)}
+            for task in tasks
+        ]
 
     def prompts(self, split: Split) -> list[Row]:
         """Return task rows, without repetition as far as the use case has enough prompts."""

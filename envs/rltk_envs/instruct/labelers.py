@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rltk.types import Episode
 from rltk_envs.instruct.judge import judge
@@ -20,20 +21,20 @@ from rltk_envs.instruct.tasks import Task
 
 #: Temperature of a labeler's choice, in units of value; set so that two labelers agree on 72.6 % of the pairs
 #: of responses about which both have a preference, the agreement of Ouyang et al. (2022, section 3.4).
-NOISE = 0.093
-#: Responses whose perceived values differ by less than this are a tie.
+NOISE = 0.24
+#: Responses whose values differ by less than this look alike: a tie.
 TIE_MARGIN = 0.03
 #: Words at which a response is as long as brevity minds.
-LONG = 16
+LONG = 12
 
 
 @dataclass
 class InstructLabeler:
-    """A labeler with a taste; the weights are normalised to an absolute sum of 1.
+    """A labeler with a taste; the weights are normalised to sum to 1.
 
     :param helpfulness: weight of doing what was asked at all.
     :param correctness: weight of the judge's utility.
-    :param brevity: weight of shortness; negative in who likes answers in full sentences.
+    :param brevity: weight of shortness.
     :param manners: weight of being civil and of coming to an end.
     """
 
@@ -50,46 +51,44 @@ class InstructLabeler:
         manners = ((not truth.rude) + truth.ends_properly) / 2
         weights = np.array([self.helpfulness, self.correctness, self.brevity, self.manners])
         features = np.array([truth.follows_instruction, truth.utility, brevity, manners])
-        return float(weights @ features / np.abs(weights).sum())
+        return float(weights @ features / weights.sum())
 
     def rank(self, episodes: Sequence[Episode], generator: np.random.Generator) -> list[int]:
-        """Return the rank of each response, 1 the best; responses too close to call share the better rank.
+        """Return the rank of each response, 1 the best; responses that are worth the same share a rank.
 
-        Equal responses are always a tie: noise is drawn once for each distinct one.
+        Noise is drawn once for all responses of like worth, so that equals are always a tie.
         """
-        keys = [(episode.response, episode.terminated) for episode in episodes]
-        perceived = {key: self.value(episode) for key, episode in zip(keys, episodes, strict=True)}
-        noise = generator.gumbel(scale=NOISE, size=len(perceived))
-        for key, error in zip(perceived, noise, strict=True):
-            perceived[key] += float(error)
-        return _ranks([perceived[key] for key in keys])
+        values = np.array([self.value(episode) for episode in episodes])
+        levels = _levels(values)
+        perceived = np.array([values[levels == level].mean() for level in range(levels.max() + 1)])
+        perceived += generator.gumbel(scale=NOISE, size=len(perceived))
+        return [1 + int((perceived[levels] > perceived[level]).sum()) for level in levels]
 
 
-def _ranks(values: Sequence[float]) -> list[int]:
-    """Competition ranks (1, 2, 2, 4), highest value first; a tie chains over gaps below the margin."""
-    order = sorted(range(len(values)), key=lambda i: -values[i])
-    ranks = [1] * len(values)
-    for place, (better, worse) in enumerate(itertools.pairwise(order), start=2):
-        tie = values[better] - values[worse] < TIE_MARGIN
-        ranks[worse] = ranks[better] if tie else place
-    return ranks
+def _levels(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the level of worth of each response; a level chains over gaps below the margin."""
+    order = np.argsort(values)
+    steps = np.diff(values[order]) >= TIE_MARGIN
+    levels = np.empty(len(values), dtype=np.int64)
+    levels[order] = np.concatenate([[0], np.cumsum(steps)])
+    return levels
 
 
 _TRAIN = (
-    InstructLabeler("ann", helpfulness=4, correctness=4, brevity=1, manners=1),
-    InstructLabeler("bob", helpfulness=2, correctness=5, brevity=-2, manners=1),
-    InstructLabeler("cho", helpfulness=3, correctness=3, brevity=3, manners=1),
-    InstructLabeler("dee", helpfulness=3, correctness=3, brevity=-2, manners=2),
-    InstructLabeler("eli", helpfulness=5, correctness=3, brevity=0, manners=2),
-    InstructLabeler("fay", helpfulness=2, correctness=4, brevity=3, manners=1),
-    InstructLabeler("gus", helpfulness=1, correctness=7, brevity=0, manners=2),
-    InstructLabeler("hal", helpfulness=4, correctness=3, brevity=2, manners=1),
+    InstructLabeler("ann", helpfulness=4, correctness=4, brevity=2, manners=1),
+    InstructLabeler("bob", helpfulness=2, correctness=5, brevity=2, manners=1),
+    InstructLabeler("cho", helpfulness=3, correctness=3, brevity=4, manners=1),
+    InstructLabeler("dee", helpfulness=3, correctness=4, brevity=1, manners=2),
+    InstructLabeler("eli", helpfulness=5, correctness=3, brevity=1, manners=2),
+    InstructLabeler("fay", helpfulness=2, correctness=4, brevity=4, manners=1),
+    InstructLabeler("gus", helpfulness=1, correctness=7, brevity=1, manners=2),
+    InstructLabeler("hal", helpfulness=4, correctness=3, brevity=3, manners=1),
 )
 _HELDOUT = (
-    InstructLabeler("ida", helpfulness=3, correctness=5, brevity=1, manners=1),
-    InstructLabeler("jon", helpfulness=2, correctness=4, brevity=-2, manners=2),
+    InstructLabeler("ida", helpfulness=3, correctness=4, brevity=2, manners=1),
+    InstructLabeler("jon", helpfulness=2, correctness=5, brevity=2, manners=2),
     InstructLabeler("kim", helpfulness=5, correctness=3, brevity=1, manners=1),
-    InstructLabeler("lou", helpfulness=2, correctness=5, brevity=3, manners=0),
+    InstructLabeler("lou", helpfulness=2, correctness=5, brevity=4, manners=0),
 )
 
 

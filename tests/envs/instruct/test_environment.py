@@ -13,7 +13,7 @@ from rltk_envs.instruct.environment import Instruct, utilities
 def world():
     sizes = {"corpus_documents": 30, "heldout_documents": 10, "num_demonstrations": 60}
     sizes |= {"heldout_demonstrations": 20, "num_prompts": 60, "heldout_prompts": 20}
-    return Instruct(Instruct.Config(**sizes), seed=0)
+    return Instruct(Instruct.Config(**sizes, careless_share=0.0), seed=0)
 
 
 def test_is_found_by_its_hook():

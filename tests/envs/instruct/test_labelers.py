@@ -73,7 +73,7 @@ def test_without_noise_tastes_decide(monkeypatch):
     assert careful.rank([wrong_short, right_long, right], generator) == [3, 1, 1]
     assert hasty.rank([wrong_short, right_long, right], generator) == [1, 3, 1]
     assert careful.value(right) == 1.0
-    assert hasty.value(right) == pytest.approx(15 / 16)
+    assert hasty.value(right) == pytest.approx(11 / 12)
 
 
 def _fact():
@@ -89,10 +89,16 @@ def _fact():
     }
 
 
-def test_ranks_are_competition_ranks_with_chained_ties():
-    margin = module.TIE_MARGIN
-    assert module._ranks([0.1, 0.9, 0.9 - margin / 2, 0.5]) == [4, 1, 1, 3]
-    assert module._ranks([3.0, 2.0, 1.0]) == [1, 2, 3]
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.1, 0.9, 0.88, 0.5], [4, 1, 1, 3]), ([0.9, 0.6, 0.3], [1, 2, 3]), ([0.5, 0.52, 0.54], [1, 1, 1])],
+)
+def test_ranks_are_competition_ranks_with_chained_ties(monkeypatch, values, expected):
+    monkeypatch.setattr(module, "NOISE", 1e-9)
+    labeler = labelers("train")[0]
+    episodes = [Episode("", str(value)) for value in values]
+    monkeypatch.setattr(InstructLabeler, "value", lambda self, episode: float(episode.response))
+    assert labeler.rank(episodes, np.random.default_rng(0)) == expected
 
 
 def test_equal_responses_tie_and_the_generator_decides_the_rest():

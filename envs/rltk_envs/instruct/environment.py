@@ -46,7 +46,7 @@ class Instruct(Environment):
         )
         num_demonstrations: int = Field(3_000, gt=0, description="demonstrations to train on")
         careless_share: float = Field(
-            0.55, ge=0, le=1, description="share of demonstrations by writers who are rude, ramble or hurry"
+            0.6, ge=0, le=1, description="share of demonstrations by writers who are rude, ramble or hurry"
         )
         heldout_demonstrations: int = Field(
             300, gt=0, description="demonstrations for validation and for test"

@@ -34,7 +34,7 @@ def _episodes(prompts, responses, seed=0):
     sampler = TaskSampler(rng, "train")
     rows = []
     for _ in range(prompts):
-        task, difficulty = sampler(), rng.betavariate(0.7, 0.7)
+        task, difficulty = sampler(), rng.random()
         row, episodes = task.to_row(), []
         for _ in range(responses):
             response, ended = demonstrate(task, rng), True
@@ -91,13 +91,14 @@ def _fact():
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([0.1, 0.9, 0.88, 0.5], [4, 1, 1, 3]), ([0.9, 0.6, 0.3], [1, 2, 3]), ([0.5, 0.52, 0.54], [1, 1, 1])],
+    [([1, 9, 8.5, 5], [4, 1, 1, 3]), ([9, 6, 3], [1, 2, 3]), ([5, 5.6, 6.2], [1, 1, 1])],
 )
 def test_ranks_are_competition_ranks_with_chained_ties(monkeypatch, values, expected):
     monkeypatch.setattr(module, "NOISE", 1e-9)
     labeler = labelers("train")[0]
     episodes = [Episode("", str(value)) for value in values]
-    monkeypatch.setattr(InstructLabeler, "value", lambda self, episode: float(episode.response))
+    margin = module.TIE_MARGIN
+    monkeypatch.setattr(InstructLabeler, "value", lambda self, episode: margin * float(episode.response))
     assert labeler.rank(episodes, np.random.default_rng(0)) == expected
 
 

@@ -140,3 +140,15 @@ def test_an_interrupted_rl_stage_resumes_to_the_same_weights(tiny_run, tmp_path,
     assert [(row["stage"], row["step"], row["metrics"]) for row in before] == [
         (row["stage"], row["step"], row["metrics"]) for row in after
     ]
+
+
+@pytest.mark.slow
+def test_the_default_recipe_shows_what_it_claims(tmp_path):
+    summary = train(load_recipe("instructgpt-mini"), tmp_path / "run")
+    policies, reward_model = summary["policies"], summary["reward_model"]
+    utilities = [policies[name]["utility"] for name in ("base", "few-shot", "sft", "rl")]
+    assert utilities == sorted(utilities)
+    assert policies["rl"]["utility"] >= policies["sft"]["utility"] + 0.08
+    assert policies["rl"]["win_rate_ci"][0] > 0.55
+    assert reward_model["accuracy"] >= reward_model["agreement"] - 0.03
+    assert summary["peak_memory_gb"] < 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,15 +82,13 @@ class Deck:
 
     def __init__(self, size: int, *, group_size: int, shuffle: bool, seed: int) -> None:
         self.size, self.group_size, self.shuffle, self.seed = size, group_size, shuffle, seed
-        self._orders: dict[int, NDArray[np.int64]] = {}
 
     def prompt_index(self, episode: int) -> int:
         """Return which prompt an episode reads."""
         epoch, place = divmod(episode // self.group_size, self.size)
-        if not self.shuffle:
-            return place
-        if epoch not in self._orders:
-            self._orders = {epoch: numpy_generator(self.seed, "deck", epoch).permutation(self.size)} | (
-                {epoch - 1: self._orders[epoch - 1]} if epoch - 1 in self._orders else {}
-            )
-        return int(self._orders[epoch][place])
+        return int(_epoch_order(self.seed, epoch, self.size)[place]) if self.shuffle else place
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+    return numpy_generator(seed, "deck", epoch).permutation(size)

@@ -107,7 +107,7 @@ class Context:
     name, seed, device = "evaluate", 11, torch.device("cpu")
 
     def __init__(self, directory, environment):
-        self.directory, self.environment = directory, environment
+        self.run_directory, self.directory, self.environment = directory, directory, environment
         self.reward, self.steps = Reward(), []
 
     def create(self, kind, spec, **collaborators):

@@ -88,9 +88,8 @@ class Evaluate(Stage):
     def _evaluate_text(self) -> Mapping[str, Any]:
         task = TextTask(self.context, self.config, rows=self._choose_prompts(self.context.environment))
         acts: dict[str, Act] = {}
-        corpus_losses: dict[
-            str, float | None
-        ] = {}  # by policy: one that is prompted in two ways is read once
+        # By policy: one that is prompted in two ways is read once.
+        corpus_losses: dict[str, float | None] = {}
         for step, (name, spec) in enumerate(self.config.policies.items(), start=1):
             policy = self._create(name)
             acts[name] = task.act(policy, shots=spec.shots, stop=spec.stop)
@@ -106,7 +105,9 @@ class Evaluate(Stage):
         judged = judge.judge(acts)
         self._write_samples(task.rows, acts, judged)
         return {
-            "policies": {name: judge.summarise(name, acts, judged) for name in acts},
+            "policies": {
+                name: {"path": self._folder(name), **judge.summarise(name, acts, judged)} for name in acts
+            },
             "evaluation": self._facts(len(task.rows), [labeler.name for labeler in judge.labelers]),
         }
 
@@ -136,6 +137,11 @@ class Evaluate(Stage):
         return self.context.create(
             "reward_model", self.config.reward, device=self.context.device, tokenizer=tokenizer
         )
+
+    def _folder(self, name: str) -> str | None:
+        """Return where a policy lies, relative to the run directory where it is inside."""
+        path = self.config.policies[name].policy.options.get("path")
+        return None if path is None else str(path).removeprefix(f"{self.context.run_directory}/")
 
     def _facts(self, count: int, labelers: list[str]) -> dict[str, Any]:
         """Return what a reader of the results has to know."""

@@ -21,7 +21,7 @@ from rltk_envs.instruct.tasks import Task
 
 #: Temperature of a labeler's choice, in units of value; set so that two labelers agree on 72.6 % of the pairs
 #: of responses about which both have a preference, the agreement of Ouyang et al. (2022, section 3.4).
-NOISE = 0.165
+NOISE = 0.143
 #: Responses whose values differ by less than this look alike: a tie.
 TIE_MARGIN = 0.005
 #: Words at which a response is as long as brevity minds.

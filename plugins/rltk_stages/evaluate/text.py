@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rltk.errors import UserError
 from rltk.evaluation import rollout_logprobs
-from rltk.interfaces import Policy, Row
+from rltk.interfaces import Environment, Policy, Row
 from rltk.language_modeling import corpus_loss, document_rows, tokenize
 from rltk.losses import kl_k1
 from rltk.models import context_length
@@ -97,8 +98,9 @@ class TextTask:
             return ""
         environment = self.context.environment
         demonstrations = environment.demonstrations("train")
-        chosen = numpy_generator(self.context.seed, "shots").permutation(len(demonstrations))[:shots]
-        return environment.few_shot_prefix([demonstrations[i] for i in chosen.tolist()])
+        order = numpy_generator(self.context.seed, "shots").permutation(len(demonstrations))
+        right = (demonstrations[i] for i in order.tolist() if _is_right(environment, demonstrations[i]))
+        return environment.few_shot_prefix(list(islice(right, shots)))
 
     def _plain(self, episodes: Sequence[Episode], tokenizer: Any) -> list[Episode]:
         """Return the episodes as if the policy had read the plain prompt and ended with EOS.
@@ -135,6 +137,12 @@ class TextTask:
             return None  # an environment without a corpus has no alignment tax to measure
         with self.context.autocast():
             return corpus_loss(policy.model, rows, pad_token_id=policy.tokenizer.pad_token_id)
+
+
+def _is_right(environment: Environment, row: Row) -> bool:
+    """Whether a demonstration is worth showing in a prompt; every one is where there is no truth."""
+    episode = Episode(row["prompt"], row["response"], columns=row)
+    return environment.metrics(episode).get("utility", 1.0) == 1.0
 
 
 def add_kl(acts: Mapping[str, Act], reference: Policy) -> None:

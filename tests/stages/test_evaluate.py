@@ -62,7 +62,7 @@ class World(Environment):
         return " ".join(f"{row['prompt']} {row['response']}" for row in demonstrations) + " "
 
     def demonstrations(self, split):
-        return [{"prompt": f"w{i}", "response": f"w{i + 1}"} for i in range(5)]
+        return [{"prompt": f"w{i}", "response": f"w{i + 1}", "gold": ""} for i in range(5)]
 
     def prompts(self, split):
         assert split == "test"
@@ -246,8 +246,17 @@ def test_few_shot_policies_read_the_prefix_but_are_judged_on_the_plain_prompt(tm
     assert ended and all(e.response_tokens[-1] == WORDS.index("<eos>") for e in ended)
     for episode in few_shot:
         words = [WORDS[i] for i in episode.response_tokens]
-        assert [w for w in words if w not in ("<eos>", "<pad>")] == episode.response.split()
+        special = ("<eos>", "<pad>", "<unk>")
+        assert [w for w in words if w not in special] == episode.response.split()
     assert results["policies"]["few_shot"]["kl"] is None and samples["few_shot"][0]["kl"] is None
+
+
+def test_few_shot_prompts_show_only_demonstrations_that_are_right(tmp_path, folders, monkeypatch):
+    shown = []
+    prefix = World.few_shot_prefix
+    monkeypatch.setattr(World, "few_shot_prefix", lambda self, rows: shown.extend(rows) or prefix(self, rows))
+    evaluate(tmp_path, {"base": policy(folders["rl"], shots=5)}, baseline=None, reference=None)
+    assert {row["response"] for row in shown} == {"w2", "w4"}
 
 
 def test_greedy_utility_does_not_depend_on_the_seed(tmp_path, folders, monkeypatch):

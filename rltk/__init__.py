@@ -9,20 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rltk.episode import Episode as Episode
     from rltk.errors import UserError as UserError
     from rltk.hookspecs import hookimpl as hookimpl
     from rltk.hookspecs import hookspec as hookspec
     from rltk.interfaces import Algorithm as Algorithm
     from rltk.interfaces import ComponentConfig as ComponentConfig
     from rltk.interfaces import Environment as Environment
-    from rltk.interfaces import Policy as Policy
     from rltk.interfaces import RewardModel as RewardModel
     from rltk.interfaces import Stage as Stage
+    from rltk.policy import Policy as Policy
+    from rltk.policy import Session as Session
     from rltk.registry import create as create
     from rltk.registry import get_registry as get_registry
     from rltk.rewards import reward as reward
     from rltk.rollout import collect as collect
-    from rltk.types import Episode as Episode
+    from rltk.types import Action as Action
+    from rltk.types import Evaluation as Evaluation
     from rltk.types import Rollout as Rollout
 
 __version__ = "0.1.0"
@@ -31,13 +34,16 @@ __version__ = "0.1.0"
 API_VERSION = 1
 
 _HOME = {
+    "Action": "rltk.types",
     "Algorithm": "rltk.interfaces",
     "ComponentConfig": "rltk.interfaces",
     "Environment": "rltk.interfaces",
-    "Episode": "rltk.types",
-    "Policy": "rltk.interfaces",
+    "Episode": "rltk.episode",
+    "Evaluation": "rltk.types",
+    "Policy": "rltk.policy",
     "RewardModel": "rltk.interfaces",
     "Rollout": "rltk.types",
+    "Session": "rltk.policy",
     "Stage": "rltk.interfaces",
     "UserError": "rltk.errors",
     "collect": "rltk.rollout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rltk.interfaces import Policy
+from rltk.policy import Policy
 from rltk.types import Rollout
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from rltk.interfaces import Algorithm, Environment, Policy, RewardModel, Stage
+    from rltk.interfaces import Algorithm, Environment, RewardModel, Stage
+    from rltk.policy import Policy
     from rltk.types import Rollout
 
 hookspec = pluggy.HookspecMarker("rltk")

@@ -26,20 +26,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
-
-from rltk.types import Action, Episode, Evaluation, Metrics, Rollout
 
 if TYPE_CHECKING:
+    # Not imported at run time: a listing of plugins must not wait for torch.
+    import numpy as np
     import torch
     from gymnasium.spaces import Space
     from gymnasium.vector import VectorEnv
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from rltk.rng import EpisodeStream
+    from rltk.episode import Episode
+    from rltk.policy import Policy
     from rltk.runs import StageContext
+    from rltk.types import Metrics, Rollout
 
 Split = Literal["train", "validation", "test"]
 Row = dict[str, Any]
@@ -58,73 +59,19 @@ class Component:
     name: ClassVar[str]
     #: One of ``rltk.registry.KINDS``.
     kind: ClassVar[str]
+    #: Where the method comes from, as ``Author et al. YEAR, Title, arXiv:NUMBER``; empty where from nowhere.
+    paper: ClassVar[str] = ""
 
     class Config(ComponentConfig):
         """No options."""
 
+    @classmethod
+    def check_options(cls, directory: Path) -> dict[str, Any]:
+        """Return options with which :mod:`rltk.testing` can make the component where defaults do not do.
 
-class Session(ABC):
-    """The acting state of a policy over ``N`` environment slots: a KV cache, an RNN state, or nothing."""
-
-    @abstractmethod
-    def act(
-        self,
-        observations: Any,
-        *,
-        stream: EpisodeStream,
-        active: np.ndarray,
-        deterministic: bool = False,
-    ) -> Action:
-        """Choose one action for every slot.
-
-        :param observations: the vector environment's batched observation.
-        :param stream: one stream of uniforms a slot; the only source of randomness. A position of 0 says
-            that the slot began a new episode, so state kept for the former one must go.
-        :param active: ``[N]`` bool; what is answered for the other slots is ignored.
-        :param deterministic: take the mode instead of a sample.
+        :param directory: an empty folder in which to put files that the options name.
         """
-
-
-class Policy(nn.Module, Component, ABC):
-    """A distribution over actions and a critic; acts step by step, learns on whole episodes."""
-
-    kind = "policy"
-
-    @abstractmethod
-    def session(self, num_envs: int) -> Session:
-        """Return fresh acting state for ``num_envs`` slots."""
-
-    @abstractmethod
-    def evaluate(self, batch: Rollout) -> Evaluation:
-        """Return log-probabilities, entropies and values of ``batch``, each ``[B, T]``, differentiable."""
-
-    @abstractmethod
-    def value(self, batch: Rollout) -> Tensor:
-        """Return the critic's values ``[B, T]``, differentiable."""
-
-    @abstractmethod
-    def distribution_parameters(self, batch: Rollout) -> Tensor:
-        """Return what defines each action distribution, ``[B, T, P]``, differentiable."""
-
-    @abstractmethod
-    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``[B, T]`` log-probabilities and entropies of distributions given by their parameters."""
-
-    @abstractmethod
-    def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
-        """Return the exact KL(p || q) ``[B, T]`` of two sets of distribution parameters."""
-
-    @abstractmethod
-    def actor_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that the action distribution depends on."""
-
-    @abstractmethod
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that only the values depend on."""
-
-    @abstractmethod
-    def save(self, directory: Path) -> None:
-        """Write everything needed to construct the policy again from ``directory``."""
+        return {}
 
 
 class Algorithm(Component, ABC):
@@ -170,16 +117,30 @@ class Algorithm(Component, ABC):
 
 
 class RewardModel(Component, ABC):
-    """Scores finished episodes, many at a time."""
+    """Scores finished episodes, many at a time.
+
+    A method may be ``async def``: all of them run in one event loop, so a client opened in :meth:`setup`
+    stays usable until :meth:`close`.
+    """
 
     kind = "reward_model"
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def setup(self) -> Any:
+        """Open what scoring needs, such as a client or a sandbox; called once before the first score."""
+
     @abstractmethod
-    def score(self, episodes: Sequence[Episode]) -> Sequence[float | Sequence[float] | None]:
+    def score(self, episodes: Sequence[Episode]) -> Any:
         """Return for each episode one number, one number a response token, or None where unscorable."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return what to log of the last :meth:`score` beside the scores themselves."""
+        return {}
+
+    def close(self) -> Any:
+        """Release what :meth:`setup` opened; called once after the last score, also after an error."""
 
 
 class Labeler(Protocol):
@@ -267,6 +228,8 @@ class Stage(Component, ABC):
     """
 
     kind = "stage"
+    #: A small recipe that has this stage, for :mod:`rltk.testing`; empty where it can run alone.
+    check_recipe: ClassVar[str] = ""
 
     def __init__(self, config: Any, *, context: StageContext) -> None:
         self.config = config

@@ -32,6 +32,14 @@ HOOKS = {
     "stage": "rltk_stages",
 }
 KINDS = tuple(HOOKS)
+#: The public class each kind derives from; named, since that of policies needs torch.
+_BASES = {
+    "algorithm": "Algorithm",
+    "policy": "Policy",
+    "reward_model": "RewardModel",
+    "environment": "Environment",
+    "stage": "Stage",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -180,17 +188,12 @@ def _function_rewards(plugin: object) -> list[type[Any]]:
     ]
 
 
-def _check(kind: str, component: object) -> None:
+def _check(kind: str, component: Any) -> None:
     """Raise TypeError, saying what is missing, unless ``component`` can be used as one of ``kind``."""
+    import rltk
     from rltk import interfaces
 
-    base = {
-        "algorithm": interfaces.Algorithm,
-        "policy": interfaces.Policy,
-        "reward_model": interfaces.RewardModel,
-        "environment": interfaces.Environment,
-        "stage": interfaces.Stage,
-    }[kind]
+    base = getattr(rltk, _BASES[kind])
     if not (isinstance(component, type) and issubclass(component, base)):
         raise TypeError(f"{HOOKS[kind]} returned {component!r}, which is no subclass of {base.__name__}")
     name = getattr(component, "name", None)

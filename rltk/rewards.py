@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rltk.episode import Episode
 from rltk.interfaces import RewardModel
-from rltk.types import Episode
 
 
 class FunctionReward(RewardModel):

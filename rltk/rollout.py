@@ -11,15 +11,16 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.evaluation import rollout_values
 from rltk.rng import EpisodeStream
-from rltk.types import Episode, Rollout
+from rltk.types import Rollout
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
-    from rltk.interfaces import Policy
+    from rltk.policy import Policy
     from rltk.scoring import Score
 
 

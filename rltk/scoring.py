@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rltk.episode import Episode
 from rltk.errors import NonFiniteError, UserError
-from rltk.types import Episode
 
 if TYPE_CHECKING:
     from rltk.interfaces import RewardModel

@@ -1,4 +1,4 @@
-"""What flows between the parts: episodes, rollouts and what policies say about them.
+"""What flows between the parts: actions, rollouts and what policies say about them.
 
 Letters in shapes: ``B`` episodes (or fragments of one), ``T`` actions in the longest of them, ``L`` tokens
 in the longest of them, ``N`` environment slots, ``V`` vocabulary entries.
@@ -7,38 +7,17 @@ in the longest of them, ``N`` environment slots, ``V`` vocabulary entries.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rltk.batching import micro_batches
+from rltk.episode import Episode
 
 Metrics = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A prompt and a response, as text and as the very token ids that were read and sampled.
-
-    :param prompt: the prompt as the data row has it, without the template.
-    :param response: the response as text, without special tokens or the stop string.
-    :param prompt_tokens: ids the policy read before its first action, template included.
-    :param response_tokens: ids of the actions, the EOS token included where one was sampled.
-    :param columns: the data row's further columns, such as a gold answer.
-    :param terminated: whether the response ended by itself (EOS or a stop string).
-    :param truncated: whether it was cut off at the length budget.
-    """
-
-    prompt: str
-    response: str
-    prompt_tokens: tuple[int, ...] = ()
-    response_tokens: tuple[int, ...] = ()
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    terminated: bool = True
-    truncated: bool = False
 
 
 @dataclass(frozen=True)

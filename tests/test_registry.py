@@ -7,11 +7,11 @@ import pytest
 
 import rltk
 import rltk.registry
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.plugin_sources import Source, entry_point_sources, local_source
 from rltk.registry import Registry, load_plugins
 from rltk.scoring import score_episodes
-from rltk.types import Episode
 
 TOY_PLUGIN = Path(__file__).parent / "toy_plugin.py"
 

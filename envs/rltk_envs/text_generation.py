@@ -18,9 +18,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rltk.episode import Episode
 from rltk.models import check_tokenizer
 from rltk.scoring import Score, score_episodes
-from rltk.types import Episode
 from rltk_envs.prompts import Deck, PromptLike, read_prompts
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from rltk.advantages import explained_variance, with_gae
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import Algorithm, ComponentConfig, Policy
+from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_surrogate_loss, clipped_value_loss, kl_k3, masked_sum
+from rltk.policy import Policy
 from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state
 from rltk.types import Metrics, Rollout
 

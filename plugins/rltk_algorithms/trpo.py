@@ -21,9 +21,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rltk.advantages import explained_variance, with_gae
 from rltk.errors import NonFiniteError
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import Algorithm, ComponentConfig, Policy
+from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.linalg import conjugate_gradient, flatten, hessian_vector_product, unflatten
 from rltk.losses import clipped_value_loss, masked_sum, surrogate_loss
+from rltk.policy import Policy
 from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state
 from rltk.types import Metrics, Rollout
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import ComponentConfig, Policy, Session
+from rltk.interfaces import ComponentConfig
 from rltk.losses import categorical_kl
+from rltk.policy import Policy, Session
 from rltk.rng import EpisodeStream
 from rltk.types import Action, Evaluation, Rollout
 

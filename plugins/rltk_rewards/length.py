@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from rltk.episode import Episode
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig, RewardModel
-from rltk.types import Episode
 
 
 class Length(RewardModel):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field
 
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig, RewardModel
 from rltk.language_modeling import tokenize
 from rltk.models import check_tokenizer, load_reward_model, load_tokenizer, tokenizer_fingerprint
 from rltk.preference import score_rows
-from rltk.types import Episode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,14 +12,15 @@ from pydantic import Field, model_validator
 
 from rltk.checkpoint import write_text
 from rltk.config import ComponentSpec, PolicySpec
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import ComponentConfig, Labeler, Policy, Row, Split, Stage
+from rltk.interfaces import ComponentConfig, Labeler, Row, Split, Stage
 from rltk.models import tokenizer_fingerprint
+from rltk.policy import Policy
 from rltk.ranking import agreement, preference_pairs, rank_distinct
 from rltk.rng import derive_seed, numpy_generator
 from rltk.rollout import collect
-from rltk.types import Episode
 
 _PROMPTS_AT_ONCE = 256
 _SFT_POLICY = {"name": "causal_lm", "path": "$RUN/stages/sft/policy"}

@@ -20,9 +20,10 @@ from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import Algorithm, ComponentConfig, Policy, Stage
+from rltk.interfaces import Algorithm, ComponentConfig, Stage
 from rltk.language_modeling import corpus_parts, count_targets, document_rows, token_nll
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
+from rltk.policy import Policy
 from rltk.rng import torch_generator
 from rltk.rollout import collect
 from rltk.training import load_weights, weights

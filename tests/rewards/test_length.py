@@ -2,7 +2,7 @@
 
 import pytest
 
-from rltk.types import Episode
+from rltk.episode import Episode
 from rltk_rewards.length import Length
 
 EPISODES = [

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.models import reward_model_from_policy, save_model
-from rltk.types import Episode
 from rltk_rewards.preference_model import PreferenceModel
 from tests.text_world import WORDS, tiny_model, word_tokenizer
 

@@ -10,11 +10,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from rltk.config import ComponentSpec
 from rltk.data import read_rankings
+from rltk.episode import Episode
 from rltk.errors import Interrupted, UserError
 from rltk.language_modeling import encode_demonstrations
 from rltk.models import load_tokenizer, save_model
 from rltk.ranking import agreement, preference_pairs
-from rltk.types import Episode
 from rltk_rewards.preference_model import PreferenceModel
 from rltk_stages.comparisons import Comparisons, ranks_by
 from rltk_stages.pretrain import Pretrain

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from rltk.episode import Episode
 from rltk.interfaces import ComponentConfig, Environment, Labeler, Row, Split
 from rltk.rng import derive_seed
-from rltk.types import Episode
 from rltk_envs.instruct.corpus import EXAMPLE, TEMPLATE, Corpus
 from rltk_envs.instruct.judge import judge
 from rltk_envs.instruct.labelers import labelers

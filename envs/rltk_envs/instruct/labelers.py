@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rltk.types import Episode
+from rltk.episode import Episode
 from rltk_envs.instruct.judge import judge
 from rltk_envs.instruct.tasks import Task
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rltk.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from rltk.interfaces import Policy
+    from rltk.policy import Policy
 
 
 @hookimpl

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rltk.errors import UserError
-from rltk.interfaces import ComponentConfig, Policy
+from rltk.interfaces import ComponentConfig
 from rltk.losses import categorical_kl
 from rltk.models import load_causal_lm, load_tokenizer, save_model
+from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
 from rltk_policies.causal_lm.critic import HeadCritic, RewardModelCritic
 from rltk_policies.causal_lm.session import CausalLMSession

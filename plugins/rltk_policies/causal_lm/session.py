@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rltk.errors import UserError
-from rltk.interfaces import Session
+from rltk.policy import Session
 from rltk.rng import EpisodeStream
 from rltk.types import Action
 from rltk_policies.causal_lm.cache import Placement, SlotCache

@@ -12,7 +12,8 @@ from rltk.checkpoint import write_text
 from rltk.config import PolicySpec, RewardSpec
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import ComponentConfig, Environment, Policy, Row, Split, Stage
+from rltk.interfaces import ComponentConfig, Environment, Row, Split, Stage
+from rltk.policy import Policy
 from rltk.rng import numpy_generator, torch_generator
 from rltk_stages.evaluate.control import evaluate_returns
 from rltk_stages.evaluate.judging import Judge, Judged

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rltk.interfaces import Policy
+from rltk.policy import Policy
 from rltk.rng import derive_seed, numpy_generator
 from rltk.rollout import collect
 from rltk.stats import cluster_bootstrap_interval

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.interfaces import Labeler
 from rltk.rng import numpy_generator
 from rltk.scoring import Score, score_episodes
 from rltk.stats import cluster_bootstrap_interval, win_points
-from rltk.types import Episode
 from rltk_stages.evaluate.text import Act
 
 if TYPE_CHECKING:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.evaluation import rollout_logprobs
-from rltk.interfaces import Environment, Policy, Row
+from rltk.interfaces import Environment, Row
 from rltk.language_modeling import corpus_loss, document_rows, tokenize
 from rltk.losses import kl_k1
 from rltk.models import context_length
+from rltk.policy import Policy
 from rltk.rng import derive_seed, numpy_generator
 from rltk.rollout import collect
-from rltk.types import Episode, Rollout
+from rltk.types import Rollout
 
 if TYPE_CHECKING:
     from rltk.runs import StageContext

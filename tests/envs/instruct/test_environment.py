@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rltk.types import Episode
+from rltk.episode import Episode
 from rltk_envs.instruct import rltk_environments
 from rltk_envs.instruct.environment import Instruct, utilities
 

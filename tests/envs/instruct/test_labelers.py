@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from rltk.types import Episode
+from rltk.episode import Episode
 from rltk_envs.instruct import labelers as module
 from rltk_envs.instruct.labelers import InstructLabeler, agreement, labelers
 from rltk_envs.instruct.oracle import demonstrate

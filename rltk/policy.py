@@ -1,0 +1,83 @@
+"""What a policy plugin implements: a distribution over actions with a critic, and its acting state.
+
+Apart from the other contracts because a policy is a torch module, and they load without torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rltk.interfaces import Component
+from rltk.types import Action, Evaluation, Rollout
+
+if TYPE_CHECKING:
+    from rltk.rng import EpisodeStream
+
+
+class Session(ABC):
+    """The acting state of a policy over ``N`` environment slots: a KV cache, an RNN state, or nothing."""
+
+    @abstractmethod
+    def act(
+        self,
+        observations: Any,
+        *,
+        stream: EpisodeStream,
+        active: np.ndarray,
+        deterministic: bool = False,
+    ) -> Action:
+        """Choose one action for every slot.
+
+        :param observations: the vector environment's batched observation.
+        :param stream: one stream of uniforms a slot; the only source of randomness. A position of 0 says
+            that the slot began a new episode, so state kept for the former one must go.
+        :param active: ``[N]`` bool; what is answered for the other slots is ignored.
+        :param deterministic: take the mode instead of a sample.
+        """
+
+
+class Policy(nn.Module, Component, ABC):
+    """A distribution over actions and a critic; acts step by step, learns on whole episodes."""
+
+    kind = "policy"
+
+    @abstractmethod
+    def session(self, num_envs: int) -> Session:
+        """Return fresh acting state for ``num_envs`` slots."""
+
+    @abstractmethod
+    def evaluate(self, batch: Rollout) -> Evaluation:
+        """Return log-probabilities, entropies and values of ``batch``, each ``[B, T]``, differentiable."""
+
+    @abstractmethod
+    def value(self, batch: Rollout) -> Tensor:
+        """Return the critic's values ``[B, T]``, differentiable."""
+
+    @abstractmethod
+    def distribution_parameters(self, batch: Rollout) -> Tensor:
+        """Return what defines each action distribution, ``[B, T, P]``, differentiable."""
+
+    @abstractmethod
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``[B, T]`` log-probabilities and entropies of distributions given by their parameters."""
+
+    @abstractmethod
+    def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
+        """Return the exact KL(p || q) ``[B, T]`` of two sets of distribution parameters."""
+
+    @abstractmethod
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the action distribution depends on."""
+
+    @abstractmethod
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that only the values depend on."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write everything needed to construct the policy again from ``directory``."""

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rltk.cli_options import DEFAULT_RECIPE, Debug, Plugins, Strict
+from rltk.cli_plugins import config_app, plugins_app
 from rltk.errors import Interrupted, UserError
 
 # Loading messages and bars of the libraries underneath would hide the run's own.
@@ -22,8 +24,6 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # one other process on two cores. A short spin before sleeping is as fast as a long one. Read with torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-DEFAULT_RECIPE = "instructgpt-mini"
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -32,11 +32,9 @@ app = typer.Typer(
 # click's own class of "wrong option" errors; typer carries a private copy of click in newer versions
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option("-p", "--plugin", help="A .py file or module to load, or no:NAME to leave a plugin out."),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(config_app, name="config")
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 
 
@@ -52,12 +50,14 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Run directory (default runs/RECIPE-TIME).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
     plugin: Plugins = None,
+    strict: Strict = False,
     debug: Debug = False,
 ) -> None:
     """Run a recipe: every stage in order, results in a run directory."""
     from rltk.commands import train as command
 
-    command(arguments or [], run=run, resume=resume, plugins=plugin or [], default=DEFAULT_RECIPE)
+    options = plugin or []
+    command(arguments or [], run=run, resume=resume, plugins=options, strict=strict, default=DEFAULT_RECIPE)
 
 
 @app.command()
@@ -86,18 +86,6 @@ def report(run: RunArgument, debug: Debug = False) -> None:
     from rltk.report import write_report
 
     print(write_report(run))
-
-
-@app.command()
-def plugins(
-    plugin: Plugins = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    debug: Debug = False,
-) -> None:
-    """List plugins: where each is from, whether it works, what it provides."""
-    from rltk.commands import list_plugins
-
-    list_plugins(plugin or [], as_json=as_json)
 
 
 @app.command()

@@ -20,7 +20,13 @@ from rltk.registry import Registry, load_plugins
 
 
 def train(
-    arguments: Sequence[str], *, run: Path | None, resume: bool, plugins: Sequence[str], default: str
+    arguments: Sequence[str],
+    *,
+    run: Path | None,
+    resume: bool,
+    plugins: Sequence[str],
+    strict: bool,
+    default: str,
 ) -> None:
     """Run a recipe and show what came out.
 
@@ -31,7 +37,7 @@ def train(
         raise UserError("--resume", "which run is not said", fix="add --run DIR")
     if resume and not named and run is not None and (run / "config.yaml").is_file():
         default = str(run / "config.yaml")
-    load_plugins(plugins)
+    load_plugins(plugins, strict=strict)
     recipe = load_recipe(arguments[0] if named else default, arguments[1:] if named else arguments)
     from rltk.runs import default_directory
     from rltk.runs import train as run_stages
@@ -72,7 +78,7 @@ def describe_plugins(registry: Registry) -> list[dict[str, Any]]:
     rows = []
     for source in registry.sources:
         failure = failures.get(source.plugin)
-        blocked = source.plugin in registry.blocked
+        blocked = registry.block_reason(source) is not None
         provided = [item for item in registry.provided if item.plugin == source.plugin]
         rows.append(
             {

@@ -19,6 +19,10 @@ class UserError(Exception):
         super().__init__(f"{where}: {what}{shown}. Fix: {fix}.")
 
 
+class PluginError(Exception):
+    """A plugin that was found cannot be used; the message says everything that is wrong with it."""
+
+
 class NonFiniteError(UserError):
     """A loss, gradient or reward became NaN or infinite; raised before any weight is changed."""
 

@@ -57,7 +57,7 @@ class Component:
 
     #: Chosen by in configs; unique within its kind.
     name: ClassVar[str]
-    #: One of ``rltk.registry.KINDS``.
+    #: One of ``rltk.plugin_checks.KINDS``.
     kind: ClassVar[str]
     #: Where the method comes from, as ``Author et al. YEAR, Title, arXiv:NUMBER``; empty where from nowhere.
     paper: ClassVar[str] = ""

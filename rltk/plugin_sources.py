@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
 
@@ -18,48 +17,58 @@ from types import ModuleType
 class Source:
     """A plugin that can be loaded.
 
-    :param plugin: the name it is blocked by: that of the entry point, the file or the module.
-    :param distribution: what installed it, with the version.
+    :param plugin: its name, which it is left out by: that of the entry point, the file or the module.
+    :param distribution: what installed it; the file or module where nothing did.
     :param load: imports it and returns the module or object with the hook implementations.
+    :param version: the distribution's.
+    :param module: dotted name of the module that is imported; None for a file or an object.
+    :param path: the file that is imported; None for a module or an object.
+    :param metadata: the distribution's, for its extras; None where there is none.
     """
 
     plugin: str
     distribution: str
     load: Callable[[], object]
+    version: str | None = None
+    module: str | None = None
+    path: Path | None = None
+    metadata: Distribution | None = None
+
+    @property
+    def origin(self) -> str:
+        """The distribution with its version, for messages."""
+        return f"{self.distribution} {self.version}" if self.version else self.distribution
+
+    @property
+    def qualified(self) -> str:
+        """``plugin@distribution``, which tells two plugins of one name apart."""
+        return f"{self.plugin}@{self.distribution}"
 
 
 def entry_point_sources(entry_points: Iterable[EntryPoint]) -> list[Source]:
-    """Return one source an entry-point name, sorted by name.
-
-    A name that two distributions declare is no plugin: which one was meant cannot be known.
-    """
-    groups: dict[str, list[EntryPoint]] = defaultdict(list)
-    for entry_point in entry_points:
-        groups[entry_point.name].append(entry_point)
-    return [_entry_point_source(name, groups[name]) for name in sorted(groups)]
+    """Return one source an entry point, sorted by name and distribution."""
+    sources = [_entry_point_source(entry_point) for entry_point in entry_points]
+    return sorted(sources, key=lambda source: (source.plugin, source.distribution))
 
 
 def local_source(option: str) -> Source:
     """Return the source for a ``-p`` option: a path of a ``.py`` file, or the name of a module."""
     if option.endswith(".py"):
         path = Path(option)
-        return Source(path.stem, str(path), partial(_load_file, path))
-    return Source(option, f"module {option}", partial(importlib.import_module, option))
+        return Source(path.stem, str(path), partial(_load_file, path), path=path)
+    return Source(option, f"module {option}", partial(importlib.import_module, option), module=option)
 
 
-def _entry_point_source(name: str, entry_points: list[EntryPoint]) -> Source:
-    distributions = " and ".join(_distribution(entry_point) for entry_point in entry_points)
-    if len(entry_points) == 1:
-        return Source(name, distributions, entry_points[0].load)
-    return Source(name, distributions, partial(_refuse, f"declared by {distributions}; uninstall one"))
-
-
-def _distribution(entry_point: EntryPoint) -> str:
-    return f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "unknown"
-
-
-def _refuse(reason: str) -> object:
-    raise ImportError(reason)
+def _entry_point_source(entry_point: EntryPoint) -> Source:
+    distribution = entry_point.dist
+    return Source(
+        plugin=entry_point.name,
+        distribution=distribution.name if distribution else "unknown",
+        load=entry_point.load,
+        version=distribution.version if distribution else None,
+        module=entry_point.module,
+        metadata=distribution,
+    )
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -70,5 +79,9 @@ def _load_file(path: Path) -> ModuleType:
         raise ImportError(f"no such file: {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

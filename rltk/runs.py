@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,11 @@ import torch
 
 from rltk.checkpoint import CheckpointStore
 from rltk.config import ComponentSpec, Recipe, StageSpec, build_config
+from rltk.coroutines import resolve
 from rltk.errors import UserError
-from rltk.registry import Registry, get_registry
+from rltk.interfaces import RewardModel
+from rltk.plugin_record import record_plugins
+from rltk.registry import Registry, construct, get_registry
 from rltk.report import write_report
 from rltk.rng import derive_seed
 from rltk.run_directory import RunDirectory, open_run
@@ -45,7 +47,10 @@ def train(recipe: Recipe, directory: Path, *, resume: bool = False) -> dict[str,
     environment = create_environment(recipe, directory)
     with stop_on_signals() as stop, open_run(directory, recipe, resume=resume) as run:
         error: BaseException | None = None
-        registry.hooks.rltk_run_start(directory=directory, config=recipe.resolved())
+        registry.silenced.clear()
+        for change in record_plugins(directory, registry):
+            print(f"rltk: warning: {change}", file=sys.stderr)
+        registry.notify("rltk_run_start", directory=directory, config=recipe.resolved())
         try:
             for index, name in enumerate(recipe.stages):
                 stop.raise_if_requested()
@@ -60,7 +65,7 @@ def train(recipe: Recipe, directory: Path, *, resume: bool = False) -> dict[str,
             error = caught
             raise
         finally:
-            registry.hooks.rltk_run_end(directory=directory, error=error)
+            registry.notify("rltk_run_end", directory=directory, error=error)
 
 
 class StageContext:
@@ -94,7 +99,8 @@ class StageContext:
         self.dtype = _DTYPES[recipe.dtype]
         self.environment = environment
         self.run = run
-        self._hooks = registry.hooks
+        self._registry = registry
+        self._at_end = contextlib.ExitStack()
         self._stop = stop
         self._interval = recipe.checkpoint_seconds
         self._store = CheckpointStore(self.directory / "checkpoints")
@@ -114,12 +120,19 @@ class StageContext:
     def create(self, kind: str, spec: ComponentSpec, **collaborators: Any) -> Any:
         """Construct the component that a config names, ``$RUN`` in its options expanded.
 
+        A reward model is set up, and closed when the stage ends, however it ends.
+
         :param collaborators: what is on offer; the component's constructor takes those it names.
         """
-        component = get_registry().get(kind, spec.name, where=self.name)
         options = expand(spec.options, self.run_directory)
-        config = build_config(kind, spec.name, options, where=self.name)
-        return component(config, **_accepted(component, collaborators))
+        component = construct(kind, spec.name, options, where=self.name, **collaborators)
+        if isinstance(component, RewardModel):
+            self._at_end.enter_context(in_use(component))
+        return component
+
+    def close(self) -> None:
+        """Close what the stage created; its end does this by itself."""
+        self._at_end.close()
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report that ``step`` (from 1) of ``total`` is done, with its metrics; they may be empty."""
@@ -133,11 +146,11 @@ class StageContext:
                     "metrics": metrics,
                 }
             )
-        self._hooks.rltk_metrics(stage=self.name, step=step, total=total, metrics=metrics)
+        self._registry.notify("rltk_metrics", stage=self.name, step=step, total=total, metrics=metrics)
 
     def rollout(self, step: int, rollout: Rollout) -> None:
         """Show a scored rollout to the observers."""
-        self._hooks.rltk_rollout(stage=self.name, step=step, rollout=rollout)
+        self._registry.notify("rltk_rollout", stage=self.name, step=step, rollout=rollout)
 
     def load_checkpoint(self) -> tuple[int, dict[str, Any]] | None:
         """Return the step and state that an interrupted run of this stage left, or None."""
@@ -170,7 +183,7 @@ class StageContext:
             fix = "make room and run again with --resume"
             raise UserError(str(self.directory), f"cannot save: {error.strerror}", fix=fix) from error
         self._saved = time.monotonic()
-        self._hooks.rltk_checkpoint(stage=self.name, step=step, directory=path)
+        self._registry.notify("rltk_checkpoint", stage=self.name, step=step, directory=path)
 
     def _restore(self, metrics_before: int) -> None:
         """Read the newest checkpoint, set the clock and drop the metrics logged after it."""
@@ -184,10 +197,14 @@ class StageContext:
         self._started = time.monotonic() - tree["seconds"]
 
 
-def _accepted(component: type, collaborators: dict[str, Any]) -> dict[str, Any]:
-    """Return the collaborators that a constructor names."""
-    parameters = inspect.signature(component).parameters
-    return {name: value for name, value in collaborators.items() if name in parameters}
+@contextlib.contextmanager
+def in_use(reward: RewardModel) -> Iterator[RewardModel]:
+    """Set a reward model up for the block and close it after, also after an error."""
+    resolve(reward.setup())
+    try:
+        yield reward
+    finally:
+        resolve(reward.close())
 
 
 def choose_device(name: str) -> torch.device:
@@ -237,12 +254,13 @@ def default_directory(recipe: Recipe) -> Path:
 
 
 def _run_stage(spec: StageSpec, context: StageContext, index: int, count: int) -> None:
-    hooks = get_registry().hooks
-    component = get_registry().get("stage", spec.stage, where=context.name)
+    registry = get_registry()
+    component = registry.get("stage", spec.stage, where=context.name)
     options = expand(spec.options, context.run_directory)
     config = build_config("stage", spec.stage, options, where=context.name)
-    hooks.rltk_stage_start(stage=context.name, plugin=spec.stage, index=index, count=count)
-    results = component(config, context=context).run()
+    registry.notify("rltk_stage_start", stage=context.name, plugin=spec.stage, index=index, count=count)
+    with contextlib.closing(context):
+        results = component(config, context=context).run()
     record = {
         "results": results,
         "seconds": round(context.seconds, 3),
@@ -250,7 +268,7 @@ def _run_stage(spec: StageSpec, context: StageContext, index: int, count: int) -
         "metrics": context.run.metrics.durable_size(),
     }
     context.run.finish(context.name, record)
-    hooks.rltk_stage_end(stage=context.name, results=results, seconds=context.seconds)
+    registry.notify("rltk_stage_end", stage=context.name, results=results, seconds=context.seconds)
 
 
 def _metrics_before(run: RunDirectory, recipe: Recipe, name: str) -> int:

@@ -31,9 +31,9 @@ def propagate(function: Callable[..., T], *arguments: Any) -> T:
     try:
         return function(*arguments)
     except UserError as error:
-        explained = _explained(error.what, error.fix)
+        explained = _explained(error.what, error.fix, error.__cause__)
         line = InitErrorDetails(type=explained, loc=(error.where,), input=error.got)
-        raise ValidationError.from_exception_data("rltk", [line]) from error.__cause__
+        raise ValidationError.from_exception_data("rltk", [line]) from error
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> ValidationError:
@@ -41,7 +41,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> ValidationError:
     lines = []
     for detail in error.errors(include_url=False):
         if detail["type"] == _EXPLAINED:
-            explained = _explained(detail["ctx"]["what"], detail["ctx"]["fix"])
+            explained = _explained(**detail["ctx"])
         else:
             explained = _explained(*_explain(detail, model))
         lines.append(InitErrorDetails(type=explained, loc=detail["loc"], input=_given(detail)))
@@ -64,8 +64,15 @@ def user_error(error: ValidationError, where: str, prefix: str = "") -> UserErro
     return errors[0] if len(errors) == 1 else ConfigError(errors)
 
 
-def _explained(what: str, fix: str) -> PydanticCustomError:
-    return PydanticCustomError(_EXPLAINED, "{what}", {"what": what, "fix": fix})
+def origin(error: ValidationError) -> BaseException:
+    """Return the exception that a mistake comes from, such as a plugin's at import, or ``error`` itself."""
+    causes = [detail["ctx"].get("cause") for detail in error.errors(include_url=False)]
+    return next((cause for cause in causes if cause is not None), error)
+
+
+def _explained(what: str, fix: str, cause: BaseException | None = None) -> PydanticCustomError:
+    # Validators cannot chain exceptions, so the cause travels as data.
+    return PydanticCustomError(_EXPLAINED, "{what}", {"what": what, "fix": fix, "cause": cause})
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:

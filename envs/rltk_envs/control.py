@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -27,6 +28,11 @@ class Control(Environment):
 
         id: str = Field(description="Registered Gymnasium id, such as CartPole-v1.")
         options: dict[str, Any] = Field({}, description="Keyword arguments of gymnasium.make.")
+
+    @classmethod
+    def check_options(cls, directory: Path) -> dict[str, Any]:
+        """Return a task that every Gymnasium has."""
+        return {"id": "CartPole-v1"}
 
     def __init__(self, config: Config, *, seed: int) -> None:
         super().__init__(config, seed=seed)

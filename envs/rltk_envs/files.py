@@ -31,6 +31,7 @@ from rltk.interfaces import ComponentConfig, Environment, Row, Split
 from rltk.rng import numpy_generator
 from rltk_envs.prompt_limits import OnLongPrompt, limit_prompts
 from rltk_envs.text_generation import TextGenerationVectorEnv
+from rltk_envs.tiny_files import write_tiny_files
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -112,6 +113,11 @@ class Files(Environment):
             if "{prompt}" not in template:
                 raise ValueError("it must hold {prompt}")
             return template
+
+    @classmethod
+    def check_options(cls, directory: Path) -> dict[str, Any]:
+        """Return options for small files of every sort, which are written into ``directory``."""
+        return write_tiny_files(directory)
 
     def __init__(self, config: Config, *, seed: int) -> None:
         super().__init__(config, seed=seed)

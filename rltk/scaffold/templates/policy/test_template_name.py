@@ -1,0 +1,17 @@
+"""What every policy has to keep to, and where this one can act."""
+
+import pytest
+import torch
+from rltk import UserError
+from rltk.testing import check_policy
+
+from rltk_template_name import TemplateNamePolicy
+
+
+def test_it_keeps_the_contract() -> None:
+    check_policy(TemplateNamePolicy)
+
+
+def test_it_says_that_it_cannot_act_on_text() -> None:
+    with pytest.raises(UserError, match="acts on arrays, not on text"):
+        TemplateNamePolicy(TemplateNamePolicy.Config(), spaces=None, generator=torch.Generator())

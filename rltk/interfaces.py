@@ -85,6 +85,8 @@ class Algorithm(Component, ABC):
     """
 
     kind = "algorithm"
+    #: Whether it compares episodes that answer one prompt, so that group_size must be at least 2.
+    needs_groups: ClassVar[bool] = False
 
     def __init__(
         self,

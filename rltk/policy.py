@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class Policy(nn.Module, Component, ABC):
     """A distribution over actions and a critic; acts step by step, learns on whole episodes."""
 
     kind = "policy"
+    #: Whether the observation alone decides: then algorithms may take a rollout apart into steps.
+    memoryless: ClassVar[bool] = False
 
     @abstractmethod
     def session(self, num_envs: int) -> Session:

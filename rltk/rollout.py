@@ -209,6 +209,8 @@ def _text_rollout(trace: _Trace, envs: Any) -> Rollout:
     episodes = [trace.episodes[number] for number in numbers]
     text = pad_episodes(episodes, pad_id=envs.pad_id, device=fields["rewards"].device)
     totals = place_scores([scores[number] for number in numbers], fields["rewards"], fields["mask"])
+    if envs.group_size > 1:
+        fields["groups"] = fields["episode_ids"] // envs.group_size
     return Rollout(**fields, **text, scores=totals, episodes=episodes)
 
 

@@ -59,6 +59,7 @@ class Rollout:
     :param values: ``[B, T]`` float32, the critic's value before each action.
     :param bootstrap: ``[B]`` float32, the value after the last action; 0 where the episode terminated.
     :param episode_ids: ``[B]`` int64, the order in which the episodes were dealt.
+    :param groups: ``[B]`` int64, equal for episodes that answer one prompt; None where no groups were dealt.
     :param lengths: ``[B]`` int64, tokens in each row (text only).
     :param tokens: ``[B, L]`` int64, prompt and response right-padded (text only).
     :param action_mask: ``[B, L]`` bool, True at the tokens that are actions (text only).
@@ -78,6 +79,7 @@ class Rollout:
     bootstrap: Tensor
     episode_ids: Tensor
     scores: Tensor
+    groups: Tensor | None = None
     lengths: Tensor | None = None
     tokens: Tensor | None = None
     action_mask: Tensor | None = None
@@ -118,6 +120,24 @@ class Rollout:
                 selected[name] = tensor[:, :L]
         episodes = [self.episodes[int(i)] for i in rows] if self.episodes else ()
         return self.replace(**selected, episodes=episodes)
+
+    def steps(self) -> Rollout:
+        """Return every action as a row of its own, ``[num_actions, 1]``, in order of row and time.
+
+        For policies that need nothing but the observation, so that mini-batches are of steps. What belongs
+        to a row as a whole (``bootstrap``, ``scores``, ``groups``, ``episode_ids``) is repeated.
+
+        :raises ValueError: the rollout is text, whose actions cannot be had one by one.
+        """
+        if self.tokens is not None:
+            raise ValueError("text rollouts have no single steps")
+        flat = {
+            name: tensor[self.mask][:, None]
+            if name in _PER_ACTION
+            else tensor.repeat_interleave(self.mask.sum(1), 0)
+            for name, tensor in self._tensors().items()
+        }
+        return self.replace(**flat, episodes=())
 
     def row_sizes(self) -> Tensor:
         """Return ``[B]`` int64, how much work each row is: tokens for text, actions otherwise."""

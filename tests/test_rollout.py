@@ -117,3 +117,30 @@ def test_streams_depend_on_every_key_and_are_uniform():
         assert abs(np.corrcoef(draws[:, 0], other.uniform(3)[:, 0])[0, 1]) < 0.1
     counts, _ = np.histogram(draws, bins=10, range=(0, 1))
     assert ((counts - 600) ** 2 / 600).sum() < 30
+
+
+def test_groups_are_the_episodes_of_one_prompt():
+    envs = TextGenerationVectorEnv(
+        2, prompts=[[3], [4], [5]], tokenizer=word_tokenizer(), max_new_tokens=3, group_size=2
+    )
+    rollout = collect(envs, make_policy(), episodes=6, seed=0)
+    assert rollout.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    prompts = [episode.prompt_tokens for episode in rollout.episodes]
+    assert prompts[0::2] == prompts[1::2] and len(set(prompts)) == 3
+    assert rollout.select(torch.tensor([1, 4])).groups.tolist() == [0, 2]
+
+
+def test_a_rollout_taken_apart_has_a_row_an_action():
+    rollout = collect(counter_envs(1), counter_policy(), episodes=2, seed=0)
+    steps = rollout.steps()
+    assert steps.mask.shape == (8, 1) and bool(steps.mask.all())
+    assert steps.rewards[:, 0].tolist() == [1, 2, 3, 4, 5, 1, 2, 3]
+    assert steps.observations[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert steps.bootstrap.tolist() == [50.0] * 5 + [0.0] * 3
+    assert steps.episode_ids.tolist() == [0] * 5 + [1] * 3
+
+
+def test_text_is_not_taken_apart():
+    envs = TextGenerationVectorEnv(1, prompts=[[3]], tokenizer=word_tokenizer(), max_new_tokens=3)
+    with pytest.raises(ValueError, match="no single steps"):
+        collect(envs, make_policy(), episodes=1, seed=0).steps()

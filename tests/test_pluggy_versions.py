@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OLDEST = Path(sys.prefix) / "pluggy-1.6"
-PLUGIN_TESTS = ["test_registry.py", "test_plugin_checks.py", "test_plugin_selection.py", "test_observers.py"]
+PLUGIN_TESTS = [
+    "test_observers.py",
+    "test_plugin_checks.py",
+    "test_plugin_failures.py",
+    "test_plugin_selection.py",
+    "test_registry.py",
+]
 
 
 @pytest.mark.skipif(not OLDEST.is_dir(), reason="`make test` installs the oldest pluggy beside the newest")

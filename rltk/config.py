@@ -45,7 +45,8 @@ class Kind:
     def _resolve(self, spec: ComponentSpec) -> ComponentSpec:
         config = propagate(_config_class, self.kind, spec.name, "name")
         filled = _validated(config, spec.options)
-        return ComponentSpec(name=spec.name, **filled.model_dump(mode="json"))
+        own = propagate(_own_fields, spec, config)
+        return type(spec)(**own, **filled.model_dump(mode="json"))
 
 
 AlgorithmSpec = Annotated[ComponentSpec, Kind("algorithm")]
@@ -165,8 +166,9 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> None:
     :raises UserError: an override is malformed or addresses nothing.
     """
     pairs = [_split(override, tree) for override in overrides]
-    # names first: options given beside a new name are meant for it, whatever their order
-    for path, value in sorted(pairs, key=lambda pair: pair[0][-1] not in ("name", "stage")):
+    # Outer before inner, and names first: what is given inside or beside them is meant for them, whatever
+    # the order.
+    for path, value in sorted(pairs, key=_precedence):
         parent = _descend(tree, path)
         if len(path) > 1 and path[-1] in ("name", "stage") and parent.get(path[-1]) != value:
             parent.clear()
@@ -209,6 +211,11 @@ def _split(override: str, tree: Mapping[str, Any]) -> tuple[list[str], Any]:
     return keys, parse(text, path)
 
 
+def _precedence(pair: tuple[list[str], Any]) -> tuple[int, bool]:
+    path, _ = pair
+    return len(path), path[-1] not in ("name", "stage")
+
+
 def _name_defaults(tree: dict[str, Any]) -> None:
     """Spell out component names that stages leave to their defaults, so that overrides see a change."""
     stages = tree.get("stages")
@@ -241,6 +248,17 @@ def _variant(tree: Mapping[str, Any], path: Sequence[str], name: Any) -> dict[st
 def _config_class(kind: str, name: str, where: str) -> type[BaseModel]:
     config: type[BaseModel] = get_registry().get(kind, name, where=where).Config
     return config
+
+
+def _own_fields(spec: ComponentSpec, config: type[BaseModel]) -> dict[str, Any]:
+    """Return what a spec holds beside the options: the name, and what a subclass adds, such as a weight."""
+    for key in sorted(type(spec).model_fields.keys() & config.model_fields.keys()):
+        raise UserError(
+            key,
+            f"{spec.name!r} has an option of this name, which means another thing here",
+            fix="rename the option in the component's Config",
+        )
+    return {key: getattr(spec, key) for key in type(spec).model_fields}
 
 
 def _validated(model: type[Model], options: Mapping[str, Any]) -> Model:

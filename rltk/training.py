@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rltk.errors import NonFiniteError
 from rltk.interfaces import ComponentConfig
 from rltk.rng import seeded_initialisation
-from rltk.types import Metrics
+from rltk.types import Metrics, Rollout
 
 if TYPE_CHECKING:
     from rltk.runs import StageContext
@@ -150,6 +150,23 @@ def gradient_step(
             raise NonFiniteError(where, f"the {name} is not finite", got=number, fix=fix)
     optimizer.step()
     return {"loss": value, "grad_norm": size}
+
+
+def require_finite(rollout: Rollout, where: str) -> None:
+    """Require finite rewards, values and log-probabilities of all actions.
+
+    Algorithms call it before their first step: a bad row may be in the last of many mini-batches.
+
+    :param where: the algorithm's name, for the error.
+    :raises NonFiniteError: naming what is not finite.
+    """
+    for name in ("rewards", "values", "logprobs"):
+        numbers = getattr(rollout, name)[rollout.mask]
+        bad = numbers[~torch.isfinite(numbers)]
+        if len(bad):
+            what = f"{name} of {len(bad)} of {len(numbers)} actions are not finite"
+            fix = "look at the rewards and the policy of this step; the last checkpoint is untouched"
+            raise NonFiniteError(where, what, got=float(bad[0]), fix=fix)
 
 
 def train(

@@ -25,7 +25,7 @@ from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_surrogate_loss, clipped_value_loss, kl_k3, masked_sum
 from rltk.policy import Policy
-from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state
+from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from rltk.types import Metrics, Rollout
 
 
@@ -89,6 +89,7 @@ class PPO(Algorithm):
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
         """Take ``epochs`` passes of gradient steps; see :meth:`rltk.interfaces.Algorithm.update`."""
         config = self.config
+        require_finite(rollout, self.name)
         rollout = with_gae(
             rollout,
             gamma=config.gamma,

@@ -25,7 +25,7 @@ from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.linalg import conjugate_gradient, flatten, hessian_vector_product, unflatten
 from rltk.losses import clipped_value_loss, masked_sum, surrogate_loss
 from rltk.policy import Policy
-from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state
+from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from rltk.types import Metrics, Rollout
 
 
@@ -85,6 +85,7 @@ class TRPO(Algorithm):
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
         """Take one natural gradient step and fit the critic; see :meth:`rltk.interfaces.Algorithm.update`."""
         config = self.config
+        require_finite(rollout, self.name)
         rollout = with_gae(
             rollout,
             gamma=config.gamma,

@@ -120,8 +120,20 @@ def test_a_non_finite_reward_stops_before_any_weight_changes():
     before = {name: tensor.clone() for name, tensor in weights(policy).items()}
     rewards = rollout.rewards.clone()
     rewards[0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match="ppo: the loss is not finite"):
+    with pytest.raises(NonFiniteError, match=r"ppo: rewards of 1 of .* actions are not finite, got nan"):
         make_ppo(policy).update(rollout.replace(rewards=rewards))
+    assert largest_difference(before, weights(policy)) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_non_finite_logprob_stops_even_where_only_a_late_mini_batch_holds_it(seed):
+    policy = make_policy()
+    rollout = make_rollout(policy)
+    before = {name: tensor.clone() for name, tensor in weights(policy).items()}
+    logprobs = rollout.logprobs.clone()
+    logprobs[seed, 0] = float("inf")
+    with pytest.raises(NonFiniteError, match="ppo: logprobs of 1 of"):
+        make_ppo(policy, minibatch_size=4).update(rollout.replace(logprobs=logprobs))
     assert largest_difference(before, weights(policy)) == 0.0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -50,6 +51,13 @@ class PreferenceModel(RewardModel):
         self.model = load_reward_model(config.path, where).to(device).eval().requires_grad_(False)
         same = tokenizer is None or tokenizer_fingerprint(tokenizer) == tokenizer_fingerprint(self.tokenizer)
         self.policy_tokenizer = None if same else tokenizer
+
+    @classmethod
+    def check_options(cls, directory: Path) -> dict[str, Any]:
+        """Return the path of a tiny reward model; see :class:`rltk.interfaces.Component`."""
+        from rltk.testing.worlds import save_reward_model
+
+        return {"path": save_reward_model(directory)}
 
     @torch.no_grad()
     def score(self, episodes: Sequence[Episode]) -> list[float | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from rltk.errors import suggestion
-from rltk.interfaces import ComponentConfig
+from rltk.errors import PluginError, suggestion
+from rltk.plugin_checks import BASES, check_component
 from rltk.testing.running import Progress, fail, ignore, require, run_checks
 
 #: The collaborators a run offers to the constructors of each kind; a constructor takes those it names.
@@ -22,10 +21,9 @@ OFFERED = {
     "algorithm": ("policy", "generator", "auxiliary_loss"),
     "environment": ("seed",),
     "policy": ("device", "autocast", "spaces", "generator"),
-    "reward_model": ("device", "tokenizer"),
+    "reward_model": ("device", "tokenizer", "progress"),
     "stage": ("context",),
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNKNOWN_KEY = "no_such_option"
 
 
@@ -111,42 +109,19 @@ def _require_options(subject: Component) -> None:
         )
 
 
-def derives_from_the_kinds_class(subject: Component) -> None:
-    """It derives from the class of its kind."""
-    import rltk
-
-    base = {
-        "algorithm": "Algorithm",
-        "environment": "Environment",
-        "policy": "Policy",
-        "reward_model": "RewardModel",
-        "stage": "Stage",
-    }[subject.kind]
-    cls = subject.cls
-    known = isinstance(cls, type) and issubclass(cls, getattr(rltk, base))
-    require(known, f"{cls!r} is no subclass of rltk.{base}", fix=f"derive it from rltk.{base}")
-    missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-    require(not missing, f"it does not define {missing}", fix="define them")
-
-
-def has_a_name(subject: Component) -> None:
-    """It has a name to be chosen by."""
-    name = getattr(subject.cls, "name", None)
-    fix = 'set name = "..." in the class: letters, digits, ".", "_" and "-", at most 100'
-    require(isinstance(name, str) and _NAME.fullmatch(name), f"its name is {name!r}", fix=fix)
+def can_be_registered(subject: Component) -> None:
+    """It is a complete subclass of the class of its kind, with a name and a Config."""
+    try:
+        check_component(subject.kind, subject.cls)
+    except PluginError as error:
+        fix = f"derive it from rltk.{BASES[subject.kind]}, and its Config from rltk.ComponentConfig"
+        fail(str(error), fix=fix)
 
 
 def says_what_it_is(subject: Component) -> None:
     """Its docstring says in one line what it is."""
     first = (subject.cls.__doc__ or "").strip().partition("\n")[0]
     require(first, "it has no docstring", fix="describe it in one line, which `rltk plugins show` prints")
-
-
-def derives_its_config(subject: Component) -> None:
-    """Its Config derives from rltk.ComponentConfig."""
-    config = subject.cls.Config
-    known = isinstance(config, type) and issubclass(config, ComponentConfig)
-    require(known, f"Config is {config!r}", fix="write `class Config(rltk.ComponentConfig):`")
 
 
 def describes_its_options(subject: Component) -> None:
@@ -219,10 +194,8 @@ def keeps_its_config_through_json(subject: Component) -> None:
 
 
 CLASS_CHECKS = (
-    derives_from_the_kinds_class,
-    has_a_name,
+    can_be_registered,
     says_what_it_is,
-    derives_its_config,
     describes_its_options,
     asks_only_for_what_is_offered,
 )

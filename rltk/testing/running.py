@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
+from rltk.errors import UserError
+
 Subject = TypeVar("Subject")
 #: Told of every check that was run: what it holds a component to, and what went wrong (None: nothing).
 Progress = Callable[[str, AssertionError | None], None]
@@ -56,4 +58,4 @@ def run_checks(
 
 def _raised(error: Exception) -> str:
     reason = " ".join(str(error).split())
-    return f"it raised {type(error).__name__}: {reason}"
+    return reason if isinstance(error, UserError) else f"it raised {type(error).__name__}: {reason}"

@@ -76,6 +76,13 @@ class CausalLMPolicy(Policy):
         # Dropout off, in acting and in learning alike: otherwise the PPO ratio is not 1 on the first pass.
         self.eval()
 
+    @classmethod
+    def check_options(cls, directory: Path) -> dict[str, Any]:
+        """Return the path of a tiny model; see :class:`rltk.interfaces.Component`."""
+        from rltk.testing.worlds import save_causal_lm
+
+        return {"path": save_causal_lm(directory)}
+
     def session(self, num_envs: int) -> CausalLMSession:
         """Return acting state with an empty cache of ``num_envs`` rows."""
         return CausalLMSession(self, num_envs)

@@ -177,7 +177,7 @@ def has_labelers_who_rank(world: World) -> None:
 def measures_with_finite_numbers(world: World) -> None:
     """metrics() are finite numbers by name, the same every time, and leave the episode alone."""
     for episode in itertools.chain.from_iterable(_answers(world)):
-        with unchanged("the episode", episode), untouched_rng("metrics()"):
+        with unchanged("the columns and texts of the episode", episode), untouched_rng("metrics()"):
             metrics = world.environment.metrics(episode)
         fix = 'return a dict such as {"utility": 0.5}, {} where nothing is known'
         require(isinstance(metrics, Mapping), f"metrics() returned {metrics!r}", fix=fix)
@@ -242,8 +242,9 @@ def _require_row(where: str, row: Any, columns: Iterable[str]) -> None:
         plain = json.loads(json.dumps(row, allow_nan=False))
     except (TypeError, ValueError) as error:
         fail(f"{where} cannot be written as JSON: {error}", fix=fix)
-    lost = [key for key in row if plain.get(key) != row[key]]
-    require(not lost, f"{where}[{lost[:1]}] comes back from JSON as something else", fix=fix)
+    for key in row:
+        same = difference(plain.get(key), row[key]) is None
+        require(same, f"{where}[{key!r}] comes back from JSON as {plain.get(key)!r}", fix=fix)
 
 
 def _require_ranks(whose: str, ranks: Any, count: int) -> None:

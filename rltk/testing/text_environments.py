@@ -51,19 +51,6 @@ def stops_at_stop_texts(world: World) -> None:
     require(episode.terminated and word not in episode.response, problem, fix=_PASS_ON)
 
 
-def reads_prompts_as_format_prompt_writes_them(world: World) -> None:
-    """What the policy reads of a prompt is format_prompt() of it, after the row's column prefix."""
-    prefix = world.tokenizer.decode([_word(world)]) + " "
-    for given in ({}, {"prefix": prefix}):
-        rows = [{**row, **given} for row in world.rows]
-        for row, episode in zip(rows, _deal(world, rows), strict=True):
-            text = row.get("prefix", "") + world.environment.format_prompt(row["prompt"])
-            ids = tuple(world.tokenizer.encode(text, add_special_tokens=False))
-            read = world.tokenizer.decode(episode.prompt_tokens)
-            fix = 'use one template for both: make_vec(template=...) and format_prompt(); keep "prefix"'
-            require(episode.prompt_tokens == ids, f"it reads {read!r} where it should {text!r}", fix=fix)
-
-
 def deals_the_prompts_it_is_given(world: World) -> None:
     """make_vec(prompts=rows, shuffle=False) deals these rows in this order, with their columns."""
     rows = [{**row, "rltk_check": index} for index, row in enumerate(world.rows[::-1])]
@@ -73,6 +60,20 @@ def deals_the_prompts_it_is_given(world: World) -> None:
         lost = sorted(key for key in row if key != "prompt" and episode.columns.get(key) != row[key])
         problem = f"Episode.columns lacks {', '.join(lost)} of the row"
         require(not lost, problem, fix="keep all columns of a row but prompt and prefix")
+
+
+def reads_prompts_as_format_prompt_writes_them(world: World) -> None:
+    """What the policy reads of a prompt is format_prompt() of it, after the row's column prefix."""
+    prefix = world.tokenizer.decode([_word(world)]) + " "
+    for given in ({}, {"prefix": prefix}):
+        rows = [{**row, **given} for row in world.rows]
+        for row, episode in zip(rows, _deal(world, rows), strict=True):
+            text = row.get("prefix", "") + world.environment.format_prompt(row["prompt"])
+            ids = tuple(world.tokenizer.encode(text, add_special_tokens=False))
+            read = world.tokenizer.decode(episode.prompt_tokens)
+            fix = "use one template for make_vec() and format_prompt(); put the column prefix before it"
+            problem = f"the policy reads {read!r} where prefix and format_prompt() say {text!r}"
+            require(episode.prompt_tokens == ids, problem, fix=fix)
 
 
 def deals_groups(world: World) -> None:
@@ -138,8 +139,8 @@ TEXT_CHECKS = (
     ends_with_eos,
     cuts_off_at_the_budget,
     stops_at_stop_texts,
-    reads_prompts_as_format_prompt_writes_them,
     deals_the_prompts_it_is_given,
+    reads_prompts_as_format_prompt_writes_them,
     deals_groups,
     deals_the_prompts_of_the_split,
     pays_the_reward_it_is_given,

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Session(ABC):
-    """The acting state of a policy over ``N`` environment slots: a KV cache, an RNN state, or nothing."""
+    """The acting state of a policy over ``N`` environment slots: a KV cache, an RNN state, or nothing.
+
+    It belongs to the weights it began with: after an update, begin a new one.
+    """
 
     @abstractmethod
     def act(

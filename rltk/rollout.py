@@ -49,7 +49,7 @@ def collect(
     :param values: ask the critic for values too; without, they are 0 where acting does not give them.
     :raises UserError: the environment does not reset in the step that ends an episode.
     """
-    _require_same_step(envs)
+    require_same_step(envs)
     base: Any = envs.unwrapped
     text = is_text(envs)
     if text:
@@ -145,7 +145,8 @@ def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: 
         trace.final_observations[episode] = infos["final_obs"][slot]
 
 
-def _require_same_step(envs: VectorEnv) -> None:
+def require_same_step(envs: VectorEnv) -> None:
+    """Raise a UserError unless a slot that ends an episode begins the next one in the same step."""
     mode = envs.metadata.get("autoreset_mode")
     if mode != AutoresetMode.SAME_STEP:
         raise UserError(

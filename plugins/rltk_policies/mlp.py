@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from gymnasium import spaces as gym_spaces
 from gymnasium.spaces import Space
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -25,8 +26,11 @@ from rltk.policy import Policy, Session
 from rltk.rng import EpisodeStream
 from rltk.types import Action, Evaluation, Rollout
 
+_Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
 WEIGHTS = "model.safetensors"
 SHAPE = "policy.json"
+_LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class MLPPolicy(Policy):
@@ -37,6 +41,7 @@ class MLPPolicy(Policy):
     """
 
     name = "mlp"
+    memoryless = True
 
     class Config(ComponentConfig):
         """Options of ``mlp``."""
@@ -106,8 +111,8 @@ class MLPPolicy(Policy):
             return logprobs, -(log_all.exp() * log_all).sum(-1)
         mean, log_std = parameters.chunk(2, -1)
         standard = (actions.reshape(mean.shape) - mean) / log_std.exp()
-        logprobs = (-0.5 * standard**2 - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-        return logprobs, (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        logprobs = (-0.5 * standard**2 - log_std - 0.5 * _LOG_TWO_PI).sum(-1)
+        return logprobs, (log_std + 0.5 * (_LOG_TWO_PI + 1)).sum(-1)
 
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
         """Return the exact KL(p || q) ``[B, T]`` of categoricals or diagonal Gaussians."""
@@ -132,43 +137,19 @@ class MLPPolicy(Policy):
         options = {"policy": self.name, **self.config.model_dump(mode="json", exclude={"path"})}
         (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
 
-    def act(self, observations: Any, stream: EpisodeStream, deterministic: bool) -> Action:
-        """Return actions, log-probabilities and values for observations ``[N, ...]``."""
-        features = self._features(torch.as_tensor(np.asarray(observations), device=self.device), 1)
-        parameters = self.parameters_of(features)
-        actions = self._sample(parameters, stream, deterministic)
-        logprobs, _ = self.logprobs_and_entropy(parameters, actions)
-        return Action(actions, logprobs, self.critic(features)[..., 0])
-
-    def _sample(self, parameters: Tensor, stream: EpisodeStream, deterministic: bool) -> Tensor:
-        if self.discrete:
-            if deterministic:
-                return parameters.argmax(-1)
-            cumulative = torch.softmax(parameters.double(), -1).cumsum(-1)
-            uniforms = torch.from_numpy(stream.uniform()).to(cumulative.device) * cumulative[:, -1:]
-            return torch.searchsorted(cumulative, uniforms, right=True)[:, 0].clamp(
-                max=parameters.shape[1] - 1
-            )
-        mean, log_std = parameters.chunk(2, -1)
-        if deterministic:
-            return mean
-        uniforms = torch.from_numpy(stream.uniform(mean.shape[1])).to(mean.device)
-        # Half a step away from 0, where the inverse normal distribution function is infinite.
-        noise = torch.special.ndtri(uniforms + 2.0**-54).to(mean.dtype)
-        return mean + log_std.exp() * noise
-
     def _features(self, observations: Tensor | None, batch_dims: int) -> Tensor:
         assert observations is not None
         return observations.float().flatten(batch_dims) if observations.dim() > batch_dims else observations
 
 
 class MLPSession(Session):
-    """Acting without memory."""
+    """Acting without memory, in NumPy: calling torch takes longer than networks this small compute."""
 
     def __init__(self, policy: MLPPolicy) -> None:
-        self.policy = policy
+        self.discrete = policy.discrete
+        self.actor, self.critic = _layers(policy.actor), _layers(policy.critic)
+        self.std = np.exp(_numpy(policy.log_std))
 
-    @torch.no_grad()
     def act(
         self,
         observations: Any,
@@ -177,8 +158,55 @@ class MLPSession(Session):
         active: np.ndarray,
         deterministic: bool = False,
     ) -> Action:
-        """Choose one action a slot; see :meth:`rltk.interfaces.Session.act`."""
-        return self.policy.act(observations, stream, deterministic)
+        """Choose one action a slot; see :meth:`rltk.policy.Session.act`."""
+        features = np.asarray(observations, dtype=np.float32).reshape(len(observations), -1)
+        choose = _choose_discrete if self.discrete else self._choose_continuous
+        actions, logprobs = choose(_forward(self.actor, features), None if deterministic else stream)
+        values = _forward(self.critic, features)[:, 0]
+        return Action(torch.from_numpy(actions), torch.from_numpy(logprobs), torch.from_numpy(values))
+
+    def _choose_continuous(
+        self, mean: NDArray[np.float32], stream: EpisodeStream | None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        noise = np.zeros_like(mean)
+        if stream is not None:
+            # Half a step away from 0, where the inverse normal distribution function is infinite.
+            uniforms = torch.from_numpy(stream.uniform(mean.shape[1]) + 2.0**-54)
+            noise = torch.special.ndtri(uniforms).numpy().astype(np.float32)
+        logprobs = -(0.5 * noise**2 + np.log(self.std) + 0.5 * _LOG_TWO_PI).sum(-1, dtype=np.float32)
+        return mean + self.std * noise, logprobs
+
+
+def _choose_discrete(
+    logits: NDArray[np.float32], stream: EpisodeStream | None
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return actions by inverse CDF, or the likeliest where there is no stream, and log-probabilities."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    weights = np.exp(shifted, dtype=np.float64)
+    cumulative = weights.cumsum(-1)
+    if stream is None:
+        actions = logits.argmax(-1)
+    else:
+        actions = (cumulative <= stream.uniform() * cumulative[:, -1:]).sum(-1)
+        actions = np.minimum(actions, logits.shape[-1] - 1)
+    chosen = np.take_along_axis(shifted, actions[:, None], -1)[:, 0]
+    return actions, (chosen - np.log(cumulative[:, -1])).astype(np.float32)
+
+
+def _forward(layers: _Layers, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    *hidden, (weight, bias) = layers
+    for w, b in hidden:
+        x = np.tanh(x @ w + b)
+    return x @ weight + bias
+
+
+def _layers(network: nn.Sequential) -> _Layers:
+    """Return weights, transposed, and biases of the linear layers."""
+    return [(_numpy(m.weight).T, _numpy(m.bias)) for m in network if isinstance(m, nn.Linear)]
+
+
+def _numpy(parameter: Tensor) -> NDArray[np.float32]:
+    return parameter.detach().cpu().numpy()
 
 
 def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int, bool]:

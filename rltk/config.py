@@ -9,15 +9,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
-from rltk.config_errors import one_line, propagate, user_error
+from rltk.config_errors import one_line, origin, propagate, user_error
 from rltk.errors import UserError, suggestion
 from rltk.registry import get_registry
 from rltk.yaml_io import parse
 
 Model = TypeVar("Model", bound=BaseModel)
+#: The key that holds the kind of component in the JSON Schema of a field that chooses one by name.
+KIND_MARK = "x-rltk-kind"
 
 
 class ComponentSpec(BaseModel):
@@ -41,6 +43,12 @@ class Kind:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._resolve, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Mark the spec with its kind: which components there are is known to :mod:`rltk.config_schema`."""
+        return {**handler.resolve_ref_schema(handler(schema)), KIND_MARK: self.kind}
 
     def _resolve(self, spec: ComponentSpec) -> ComponentSpec:
         config = propagate(_config_class, self.kind, spec.name, "name")
@@ -131,12 +139,13 @@ def validate_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
     :raises UserError: all mistakes at once.
     """
     try:
-        reserved = sorted(set(tree.get("stages") or ()) & set(Recipe.model_fields))
+        stages = tree.get("stages")
+        reserved = sorted(set(stages) & set(Recipe.model_fields)) if isinstance(stages, dict) else []
         if reserved:
             raise UserError(f"stages.{reserved[0]}", "a recipe key, no stage name", fix="rename the stage")
         return _validated(Recipe, tree)
     except ValidationError as error:
-        raise user_error(error, where) from error
+        raise user_error(error, where) from origin(error)
 
 
 def build_config(kind: str, name: str, options: Mapping[str, Any], *, where: str) -> Any:
@@ -148,7 +157,7 @@ def build_config(kind: str, name: str, options: Mapping[str, Any], *, where: str
     try:
         return _validated(get_registry().get(kind, name, where=where).Config, options)
     except ValidationError as error:
-        raise user_error(error, where, prefix=where) from error
+        raise user_error(error, where, prefix=where) from origin(error)
 
 
 def recipe_names() -> list[str]:

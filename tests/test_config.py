@@ -136,6 +136,7 @@ def test_each_mistake_in_an_override_is_one_line(recipe_file: Path, override: st
         ("environment: {name: toy}", "stages: missing"),
         ("environment: {name: toy}\nstages: {}", "stages: dictionary should have at least 1 item"),
         ("environment: {name: toy}\nstages: [a]", "stages: should be a valid dictionary"),
+        ("environment: {name: toy}\nstages: [[a]]", "stages: should be a valid dictionary"),
         ("environment: {}\nstages: {a: {stage: count}}", "environment.name: missing"),
         ("environment: toy\nstages: {a: {stage: count}}", "environment: should be a valid dictionary"),
         ("environment: {name: toy}\nstages: {seed: {stage: count}}", "stages.seed: a recipe key"),

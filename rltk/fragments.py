@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rltk.errors import UserError
+from rltk.evaluation import rollout_values
 from rltk.rng import EpisodeStream
 from rltk.rollout import require_same_step
 from rltk.types import Rollout
@@ -56,7 +58,10 @@ class FragmentCollector:
         length, N = max(steps // self.envs.num_envs, 1), self.envs.num_envs
         session = self.policy.session(N)
         active = np.ones(N, dtype=bool)
-        seen, actions, logprobs, values = [], [], [], []
+        seen: list[NDArray[Any]] = []
+        actions: list[Tensor] = []
+        logprobs: list[Tensor] = []
+        values: list[Tensor] = []
         rewards = np.zeros((length, N), dtype=np.float32)
         terminated, truncated = np.zeros((2, length, N), dtype=bool)
         episodes = np.zeros((length, N), dtype=np.int64)
@@ -67,7 +72,8 @@ class FragmentCollector:
             seen.append(self._observations)
             actions.append(action.actions)
             logprobs.append(action.logprobs)
-            values.append(action.values)
+            if action.values is not None:
+                values.append(action.values)
             episodes[t] = self._episode
             self._observations, rewards[t], terminated[t], truncated[t], infos = self.envs.step(
                 action.actions.cpu().numpy()
@@ -76,20 +82,20 @@ class FragmentCollector:
             for slot in np.flatnonzero(truncated[t] & ~terminated[t]):
                 final[t, int(slot)] = infos["final_obs"][slot]
         layout = Layout(terminated | truncated)
-        fields = {
-            "actions": layout.place(torch.stack(actions)),
-            "logprobs": layout.place(torch.stack(logprobs)),
-            "values": layout.place(torch.stack(values)),
-            "rewards": layout.place(torch.from_numpy(rewards)),
-            "observations": layout.place(torch.from_numpy(np.stack(seen))),
-            "mask": layout.place(torch.ones(length, N, dtype=torch.bool)),
-        }
+        placed_rewards = layout.place(torch.from_numpy(rewards))
         rollout = Rollout(
-            **fields,
-            scores=fields["rewards"].sum(1),
+            mask=layout.place(torch.ones(length, N, dtype=torch.bool)),
+            actions=layout.place(torch.stack(actions)),
+            logprobs=layout.place(torch.stack(logprobs)),
+            rewards=placed_rewards,
+            values=layout.place(torch.stack(values)) if values else torch.zeros_like(placed_rewards),
+            observations=layout.place(torch.from_numpy(np.stack(seen))),
+            scores=placed_rewards.sum(1),
             bootstrap=torch.zeros(layout.rows),
             episode_ids=torch.from_numpy(episodes[layout.last_t, layout.last_slot]),
         )
+        if not values:
+            rollout = rollout.replace(values=rollout_values(self.policy, rollout, max_tokens=length * N))
         return self._bootstrapped(rollout, layout, terminated, final)
 
     def _count(self, rewards: NDArray[np.float32], ended: NDArray[np.bool_]) -> None:
@@ -144,15 +150,17 @@ class Layout:
         by_slot = closes.T
         self.last_slot, self.last_t = np.nonzero(by_slot)
         self.rows = len(self.last_t)
-        opened = np.cumsum(by_slot.ravel()) - by_slot.ravel()  # fragments that closed before each step
+        opened: NDArray[np.int64] = (
+            np.cumsum(by_slot.ravel()) - by_slot.ravel()
+        )  # fragments that closed before each step
         self._row = torch.from_numpy(opened.reshape(by_slot.shape).T.copy())
         first_t = np.where(self.last_slot == np.roll(self.last_slot, 1), np.roll(self.last_t, 1) + 1, 0)
         first_t[0] = 0
         steps = np.arange(len(ended))[:, None]
-        self._column = torch.from_numpy(steps - first_t[self._row.numpy()])
-        self._width = int(self._column.max()) + 1
+        self._column: Tensor = torch.from_numpy(steps - first_t[self._row.numpy()])
+        self._width: int = int(self._column.max()) + 1
 
-    def place(self, steps: torch.Tensor) -> torch.Tensor:
+    def place(self, steps: Tensor) -> Tensor:
         """Return ``[T, N, ...]`` as ``[B, T, ...]``, zero where there is no step."""
         rows = torch.zeros(self.rows, self._width, *steps.shape[2:], dtype=steps.dtype, device=steps.device)
         rows[self._row, self._column] = steps

@@ -7,7 +7,7 @@ import datetime
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ import torch
 
 from rltk.checkpoint import CheckpointStore
 from rltk.config import ComponentSpec, Recipe, StageSpec, build_config
-from rltk.coroutines import resolve
 from rltk.errors import UserError
 from rltk.interfaces import RewardModel
 from rltk.plugin_record import record_plugins
@@ -24,6 +23,7 @@ from rltk.registry import Registry, construct, get_registry
 from rltk.report import write_report
 from rltk.rng import derive_seed
 from rltk.run_directory import RunDirectory, open_run
+from rltk.scoring import in_use
 from rltk.signals import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -195,16 +195,6 @@ class StageContext:
         self.run.metrics.cut(tree["metrics"])
         self._restored = (step, tree["state"])
         self._started = time.monotonic() - tree["seconds"]
-
-
-@contextlib.contextmanager
-def in_use(reward: RewardModel) -> Iterator[RewardModel]:
-    """Set a reward model up for the block and close it after, also after an error."""
-    resolve(reward.setup())
-    try:
-        yield reward
-    finally:
-        resolve(reward.close())
 
 
 def choose_device(name: str) -> torch.device:

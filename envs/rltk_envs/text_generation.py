@@ -8,6 +8,7 @@ the policy's own affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from rltk.episode import Episode
 from rltk.models import check_tokenizer
-from rltk.scoring import Score, score_episodes
+from rltk.registry import create
+from rltk.scoring import Score, in_use, score_episodes
 from rltk_envs.prompts import Deck, PromptLike, read_prompts
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class TextGenerationVectorEnv(VectorEnv):
     :param tokenizer: gives the vocabulary and the EOS and pad ids, which must differ.
     :param max_new_tokens: length budget of a response.
     :param reward: a reward model, a function of a list of episodes, a registered name, or None (pays 0).
+        One that is made from a name is set up here and closed with the environment; whoever hands over a
+        reward model sets it up and closes it (:func:`rltk.scoring.in_use`).
     :param template: what the policy reads; ``{prompt}`` stands for the prompt.
     :param stop: texts that end a response when it ends with one of them; cut from ``Episode.response``.
     :param group_size: consecutive episodes that share a prompt.
@@ -80,7 +84,7 @@ class TextGenerationVectorEnv(VectorEnv):
         check_tokenizer(tokenizer, "environment.tokenizer")
         self.pad_id, self.eos_id = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.max_new_tokens = max_new_tokens
-        self.reward = resolve_reward(reward)
+        self.reward: Any = reward
         self.stop = tuple(stop)
         self.prompts = read_prompts(prompts, tokenizer, template=template, max_tokens=max_prompt_tokens)
         self.group_size, self.shuffle = group_size, shuffle
@@ -96,6 +100,13 @@ class TextGenerationVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._next_episode = 0
+        self._at_close = ExitStack()
+        if isinstance(reward, str):
+            self.reward = self._at_close.enter_context(in_use(create("reward_model", reward)))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the reward model that was made from a name."""
+        self._at_close.close()
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -257,18 +268,13 @@ class TextGenerationEnv(gym.Env[Observation, int]):
             info["response"] = infos["final_info"]["finished"][0].episode.response
         return single, float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
+    def close(self) -> None:
+        """Close the reward model that was made from a name."""
+        self._slots.close()
+
     @staticmethod
     def _single(observation: Observation) -> Observation:
         return {key: value[0] for key, value in observation.items()}
-
-
-def resolve_reward(reward: Any) -> Any:
-    """Return a reward model for a registered name, anything else as it is."""
-    if isinstance(reward, str):
-        from rltk import create
-
-        return create("reward_model", reward)
-    return reward
 
 
 def total_reward(score: Score) -> float:

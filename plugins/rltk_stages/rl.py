@@ -20,12 +20,13 @@ from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.hookspecs import hookimpl
-from rltk.interfaces import Algorithm, ComponentConfig, Stage
+from rltk.interfaces import Algorithm, ComponentConfig, RewardModel, Stage
 from rltk.language_modeling import corpus_parts, count_targets, document_rows, token_nll
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
 from rltk.policy import Policy
 from rltk.rng import torch_generator
 from rltk.rollout import collect
+from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
 
@@ -71,8 +72,12 @@ class ReinforcementLearning(Stage):
         )
 
     config: Config
+    #: Iterations that are done.
+    iteration: int
     kl_coef: float
     metrics: Metrics
+    #: What scores the episodes; None where the environment itself does.
+    reward: RewardModel | None = None
 
     def run(self) -> Mapping[str, Any]:
         """Train, save the policy and report the last iteration.
@@ -84,6 +89,7 @@ class ReinforcementLearning(Stage):
         algorithm = self._create_algorithm(policy)
         envs = self._create_envs(policy)
         for iteration in range(self._restore(policy, algorithm), config.iterations):
+            self.iteration = iteration
             try:
                 self.metrics = self._iterate(iteration, envs, policy, algorithm)
             except NonFiniteError as error:
@@ -110,7 +116,8 @@ class ReinforcementLearning(Stage):
                 ref_logprobs=rollout_logprobs(self.reference, rollout, max_tokens=config.max_tokens_per_batch)
             )
         context.rollout(iteration + 1, rollout)
-        metrics = {**self._describe(rollout), "kl_coef": self.kl_coef}
+        scored = {f"reward/{name}": value for name, value in reward_metrics(self.reward).items()}
+        metrics = {**self._describe(rollout), **scored, "kl_coef": self.kl_coef}
         learned = algorithm.update(self._shaped(rollout), progress=iteration / config.iterations)
         if config.kl_target is not None and "kl" in metrics:
             self.kl_coef = adapted_kl_coef(
@@ -199,8 +206,12 @@ class ReinforcementLearning(Stage):
             return environment.make_vec(num_envs)
         options: dict[str, Any] = {"tokenizer": policy.tokenizer, "group_size": config.group_size}
         if config.reward is not None:
-            options["reward"] = self.context.create(
-                "reward_model", config.reward, device=self.context.device, tokenizer=policy.tokenizer
+            self.reward = options["reward"] = self.context.create(
+                "reward_model",
+                config.reward,
+                device=self.context.device,
+                tokenizer=policy.tokenizer,
+                progress=lambda: (self.iteration, config.iterations),
             )
         return environment.make_vec(num_envs, **options)
 

@@ -6,8 +6,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+import rltk
 import rltk_envs  # noqa: F401 - registers the ids
 from rltk.errors import NonFiniteError, UserError
+from rltk.registry import Registry
 from rltk_envs.prompts import Deck
 from tests.text_world import word_tokenizer
 
@@ -140,7 +142,7 @@ def test_a_reward_gets_text_tokens_and_the_columns_of_the_row():
     ("reward", "message"),
     [
         (lambda episodes: [1.0, 2.0], "returned 2 scores for 1 episodes"),
-        (lambda episodes: 1.0, "must return one score an episode, got 'float'"),
+        (lambda episodes: 1.0, "must return a list with one score an episode, got 'float'"),
         (lambda episodes: ["good"], "must be a number, a list of numbers or None, got 'good'"),
         (lambda episodes: [[0.5, 0.5, 0.5]], "gave 3 token rewards to a response of 1 tokens"),
     ],
@@ -176,3 +178,53 @@ def test_a_tokenizer_whose_pad_is_its_eos_is_refused():
     tokenizer.pad_token = tokenizer.eos_token
     with pytest.raises(UserError, match="EOS token for padding"):
         make_vec(tokenizer=tokenizer)
+
+
+class Opened(rltk.RewardModel):
+    """Notes what is called."""
+
+    name = "opened"
+    calls: list[str] = []
+
+    async def setup(self):
+        self.calls.append("setup")
+
+    async def score(self, episodes):
+        self.calls.append("score")
+        return [2.0] * len(episodes)
+
+    async def close(self):
+        self.calls.append("close")
+
+
+class OpenedPlugin:
+    @rltk.hookimpl
+    def rltk_reward_models(self):
+        return [Opened]
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    registry = Registry([])
+    registry.register(OpenedPlugin(), "opened")
+    monkeypatch.setattr("rltk.registry._current", registry)
+    monkeypatch.setattr(Opened, "calls", [])
+    return Opened
+
+
+def test_a_reward_made_from_a_name_is_set_up_and_closed_with_the_environment(opened):
+    envs = make_vec(1, reward="opened")
+    assert opened.calls == ["setup"]
+    envs.reset(seed=0)
+    assert envs.step(np.array([EOS]))[1].tolist() == [2.0]
+    envs.close()
+    envs.close()
+    assert opened.calls == ["setup", "score", "close"]
+    single = make_single(reward="opened")
+    single.close()
+    assert opened.calls[3:] == ["setup", "close"]
+
+
+def test_a_reward_handed_over_is_left_to_who_made_it(opened):
+    make_vec(1, reward=Opened(Opened.Config())).close()
+    assert opened.calls == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ class _Subject:
     episodes: list[Episode]
 
     def scores(self, episodes: Sequence[Episode] | None = None) -> list[Score]:
-        """Return checked scores of some episodes, or of all."""
-        return score_episodes(self.reward, list(self.episodes if episodes is None else episodes))
+        """Return checked scores of copies of some episodes, or of all."""
+        scored = copy.deepcopy(list(self.episodes if episodes is None else episodes))
+        return score_episodes(self.reward, scored)
 
 
 def check_reward_model(
@@ -100,8 +102,9 @@ def scores_none_of_none(subject: _Subject) -> None:
 
 def leaves_episodes_alone(subject: _Subject) -> None:
     """It leaves the episodes as they are."""
-    with unchanged("the episodes", subject.episodes):
-        subject.scores()
+    episodes = copy.deepcopy(subject.episodes)
+    with unchanged("the episodes", episodes):
+        score_episodes(subject.reward, episodes)
 
 
 def leaves_global_randomness_alone(subject: _Subject) -> None:

@@ -83,6 +83,9 @@ class Policy(nn.Module, Component, ABC):
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that only the values depend on."""
 
+    def observe(self, batch: Rollout) -> None:
+        """Take in what a rollout saw, such as the scale of observations; called after the update on it."""
+
     @abstractmethod
     def save(self, directory: Path) -> None:
         """Write everything needed to construct the policy again from ``directory``."""

@@ -22,6 +22,7 @@ from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig
 from rltk.losses import categorical_kl
+from rltk.normalization import RunningMoments
 from rltk.policy import Policy, Session
 from rltk.rng import EpisodeStream
 from rltk.types import Action, Evaluation, Rollout
@@ -30,6 +31,7 @@ _Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 WEIGHTS = "model.safetensors"
 SHAPE = "policy.json"
+_SHAPES = ("hidden_sizes", "normalize_observations", "clip_observations")
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -46,9 +48,15 @@ class MLPPolicy(Policy):
     class Config(ComponentConfig):
         """Options of ``mlp``."""
 
-        path: str | None = Field(None, description="Folder of a saved policy; null: new weights.")
+        path: str | None = Field(
+            None, description="Folder of a saved policy, whose shape counts; null: new weights."
+        )
         hidden_sizes: tuple[int, ...] = Field((64, 64), description="Units of the hidden layers.")
         initial_log_std: float = Field(0.0, description="Initial log standard deviation of Box actions.")
+        normalize_observations: bool = Field(
+            False, description="Scale observations by the mean and variance of all seen in training."
+        )
+        clip_observations: float = Field(10.0, gt=0, description="Largest scaled observation.")
 
     config: Config
 
@@ -63,7 +71,9 @@ class MLPPolicy(Policy):
         super().__init__()
         if spaces is None:
             raise UserError("policy.name", "'mlp' acts on arrays, not on text", fix="choose causal_lm")
+        config = config if config.path is None else _with_saved_shape(config)
         self.config = config
+        self.clip = config.clip_observations
         inputs, outputs, self.discrete = _sizes(*spaces)
         generator = generator or torch.Generator().manual_seed(0)
         # Orthogonal weights, small at the policy's output: detail 2 of Huang et al. 2022, "The 37
@@ -71,8 +81,9 @@ class MLPPolicy(Policy):
         self.actor = _network((inputs, *config.hidden_sizes, outputs), 0.01, generator)
         self.critic = _network((inputs, *config.hidden_sizes, 1), 1.0, generator)
         self.log_std = nn.Parameter(torch.full((0 if self.discrete else outputs,), config.initial_log_std))
+        self.moments = RunningMoments(inputs) if config.normalize_observations else None
         if config.path is not None:
-            self.load_state_dict(load_file(Path(config.path) / WEIGHTS))
+            self._load(Path(config.path))
         self.device = torch.device(device)
         self.to(self.device)
 
@@ -130,6 +141,11 @@ class MLPPolicy(Policy):
         """Return the critic's weights."""
         return list(self.critic.parameters())
 
+    def observe(self, batch: Rollout) -> None:
+        """Take in the scale of the observations."""
+        if self.moments is not None and batch.observations is not None:
+            self.moments.update(batch.observations[batch.mask].flatten(1))
+
     def save(self, directory: Path) -> None:
         """Write the weights and the options they were made with."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -137,9 +153,19 @@ class MLPPolicy(Policy):
         options = {"policy": self.name, **self.config.model_dump(mode="json", exclude={"path"})}
         (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
 
+    def _load(self, folder: Path) -> None:
+        try:
+            self.load_state_dict(load_file(folder / WEIGHTS))
+        except RuntimeError as error:
+            fix = "choose the environment that it was trained in"
+            raise UserError(
+                "policy.path", "saved for an environment of another shape", got=str(folder), fix=fix
+            ) from error
+
     def _features(self, observations: Tensor | None, batch_dims: int) -> Tensor:
         assert observations is not None
-        return observations.float().flatten(batch_dims) if observations.dim() > batch_dims else observations
+        flat = observations.float().flatten(batch_dims)
+        return flat if self.moments is None else self.moments.normalize(flat, clip=self.clip)
 
 
 class MLPSession(Session):
@@ -149,6 +175,7 @@ class MLPSession(Session):
         self.discrete = policy.discrete
         self.actor, self.critic = _layers(policy.actor), _layers(policy.critic)
         self.std = np.exp(_numpy(policy.log_std))
+        self.moments, self.clip = policy.moments, policy.clip
 
     def act(
         self,
@@ -160,6 +187,8 @@ class MLPSession(Session):
     ) -> Action:
         """Choose one action a slot; see :meth:`rltk.policy.Session.act`."""
         features = np.asarray(observations, dtype=np.float32).reshape(len(observations), -1)
+        if self.moments is not None:
+            features = self.moments.normalize(torch.from_numpy(features), clip=self.clip).numpy()
         choose = _choose_discrete if self.discrete else self._choose_continuous
         actions, logprobs = choose(_forward(self.actor, features), None if deterministic else stream)
         values = _forward(self.critic, features)[:, 0]
@@ -207,6 +236,15 @@ def _layers(network: nn.Sequential) -> _Layers:
 
 def _numpy(parameter: Tensor) -> NDArray[np.float32]:
     return parameter.detach().cpu().numpy()
+
+
+def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
+    """Return the config with what decides the weights' shapes as the folder at its path has it."""
+    folder = Path(str(config.path))
+    if not (folder / SHAPE).is_file():
+        raise UserError("policy.path", "no saved mlp policy", got=str(folder), fix="check the path")
+    saved = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    return config.model_copy(update={name: saved[name] for name in _SHAPES if name in saved})
 
 
 def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int, int, bool]:

@@ -1,0 +1,87 @@
+"""Running scales of observations and rewards, as control tasks need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance of all vectors seen, kept as buffers so that they are saved with the weights.
+
+    :param size: length of a vector.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, batch: Tensor) -> None:
+        """Take in vectors ``[n, size]`` (Chan et al. 1979, the pairwise update of mean and variance)."""
+        batch = batch.to(self.mean)
+        n = len(batch)
+        total = self.count + n
+        delta = batch.mean(0) - self.mean
+        squares = self.variance * self.count + batch.var(0, correction=0) * n
+        self.variance.copy_((squares + delta**2 * self.count * n / total) / total)
+        self.mean.add_(delta * n / total)
+        self.count.copy_(total)
+
+    def normalize(self, x: Tensor, *, clip: float) -> Tensor:
+        """Return ``x [..., size]`` shifted and scaled to about mean 0 and variance 1, cut off at ``clip``."""
+        scaled = (x - self.mean) / torch.sqrt(self.variance + 1e-8)
+        return scaled.clamp(-clip, clip).to(x.dtype)
+
+
+class RewardScaler:
+    """Divides rewards by the running standard deviation of the discounted return.
+
+    The scale is what Engstrom et al. 2020, "Implementation matters in deep policy gradients", call reward
+    scaling: the mean is not subtracted, which would change the task.
+
+    :param gamma: discount of the return.
+    :param clip: largest absolute reward after scaling.
+    """
+
+    def __init__(self, gamma: float, *, clip: float = 10.0) -> None:
+        self.gamma, self.clip = gamma, clip
+        self.moments = RunningMoments(1)
+
+    def scale(self, rewards: Tensor, mask: Tensor) -> Tensor:
+        """Take in the rewards ``[B, T]`` of a rollout and return them scaled.
+
+        The return of a fragment begins with the fragment.
+        """
+        returns = _running_return(rewards.cpu().numpy(), self.gamma)
+        self.moments.update(torch.from_numpy(returns)[mask.cpu()][:, None])
+        std = torch.sqrt(self.moments.variance + 1e-8).to(rewards)
+        return (rewards / std).clamp(-self.clip, self.clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments."""
+        return self.moments.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.moments.load_state_dict(state)
+
+
+def _running_return(rewards: NDArray[np.float32], gamma: float) -> NDArray[np.float64]:
+    """Return ``R_t = gamma R_{t-1} + r_t`` for each row of ``[B, T]``."""
+    returns = np.zeros(rewards.shape)
+    total = np.zeros(len(rewards))
+    for t in range(rewards.shape[1]):
+        total = gamma * total + rewards[:, t]
+        returns[:, t] = total
+    return returns

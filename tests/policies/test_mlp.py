@@ -1,0 +1,119 @@
+"""The mlp policy: acting in NumPy agrees with evaluating in torch, and both with SciPy."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from rltk.errors import UserError
+from rltk.rng import EpisodeStream, numpy_generator, torch_generator
+from rltk.types import Rollout
+from rltk_policies.mlp import MLPPolicy
+
+SEEN = gym.spaces.Box(-10, 10, (3,), np.float32)
+ACTIONS = {"discrete": gym.spaces.Discrete(4), "continuous": gym.spaces.Box(-1, 1, (2,), np.float32)}
+
+
+def make_policy(actions: gym.Space, **options) -> MLPPolicy:
+    config = MLPPolicy.Config(hidden_sizes=(8,), initial_log_std=-0.3, **options)
+    policy = MLPPolicy(config, spaces=(SEEN, actions), generator=torch_generator("mlp"))
+    with torch.no_grad():
+        for parameter in policy.actor.parameters():
+            parameter.mul_(30.0)
+    return policy
+
+
+def act(policy: MLPPolicy, observations: np.ndarray, **options):
+    n = len(observations)
+    stream = EpisodeStream(5, np.arange(n), np.zeros(n, dtype=np.int64))
+    return policy.session(n).act(observations, stream=stream, active=np.ones(n, dtype=bool), **options)
+
+
+def rollout_of(observations: np.ndarray, actions: torch.Tensor) -> Rollout:
+    n = len(observations)
+    zeros = torch.zeros(n, 1)
+    return Rollout(
+        mask=torch.ones(n, 1, dtype=torch.bool),
+        actions=actions[:, None],
+        logprobs=zeros,
+        rewards=zeros,
+        values=zeros,
+        bootstrap=torch.zeros(n),
+        episode_ids=torch.arange(n),
+        scores=torch.zeros(n),
+        observations=torch.from_numpy(observations)[:, None],
+    )
+
+
+@pytest.fixture
+def observations() -> np.ndarray:
+    return numpy_generator("observations").normal(size=(50, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("actions", ACTIONS.values(), ids=ACTIONS)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_acting_and_evaluating_agree(observations, actions, normalize, deterministic):
+    policy = make_policy(actions, normalize_observations=normalize)
+    batch = rollout_of(observations * 3 + 1, torch.zeros(50, *actions.shape, dtype=torch.int64))
+    policy.observe(batch)
+    action = act(policy, observations, deterministic=deterministic)
+    evaluation = policy.evaluate(rollout_of(observations, action.actions))
+    torch.testing.assert_close(action.logprobs, evaluation.logprobs[:, 0].detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(action.values, evaluation.values[:, 0].detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_discrete_actions_follow_the_inverse_distribution_function(observations):
+    policy = make_policy(ACTIONS["discrete"])
+    with torch.no_grad():
+        probabilities = torch.softmax(policy.actor(torch.from_numpy(observations)), -1).numpy()
+    uniforms = EpisodeStream(5, np.arange(50), np.zeros(50, dtype=np.int64)).uniform()[:, 0]
+    expected = [
+        np.searchsorted(p.cumsum(), u, side="right") for p, u in zip(probabilities, uniforms, strict=True)
+    ]
+    assert act(policy, observations).actions.tolist() == expected
+    modes = act(policy, observations, deterministic=True).actions
+    assert modes.tolist() == probabilities.argmax(-1).tolist()
+
+
+def test_continuous_actions_are_normal_with_their_densities(observations):
+    policy = make_policy(ACTIONS["continuous"])
+    with torch.no_grad():
+        means = policy.actor(torch.from_numpy(observations)).numpy()
+    uniforms = EpisodeStream(5, np.arange(50), np.zeros(50, dtype=np.int64)).uniform(2)
+    normal = scipy.stats.norm(means, np.exp(-0.3))
+    action = act(policy, observations)
+    np.testing.assert_allclose(action.actions, normal.ppf(uniforms), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(action.logprobs, normal.logpdf(action.actions).sum(-1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(act(policy, observations, deterministic=True).actions, means, rtol=1e-5)
+
+
+def test_a_folder_holds_weights_scales_and_shape(observations, tmp_path):
+    policy = make_policy(ACTIONS["discrete"], normalize_observations=True)
+    policy.observe(rollout_of(observations * 7, torch.zeros(50, dtype=torch.int64)))
+    policy.save(tmp_path)
+    restored = MLPPolicy(MLPPolicy.Config(path=str(tmp_path)), spaces=(SEEN, ACTIONS["discrete"]))
+    assert torch.equal(act(policy, observations).logprobs, act(restored, observations).logprobs)
+
+
+@pytest.mark.parametrize(
+    ("seen", "actions", "words"),
+    [
+        (gym.spaces.Dict(a=SEEN), ACTIONS["discrete"], "'mlp' reads Box observations only"),
+        (SEEN, gym.spaces.Box(-1, 1, (2, 2), np.float32), "'mlp' cannot take these actions"),
+        (SEEN, gym.spaces.Text(5), "'mlp' cannot take these actions"),
+    ],
+)
+def test_spaces_it_cannot_take_are_refused(seen, actions, words):
+    with pytest.raises(UserError, match=words):
+        MLPPolicy(MLPPolicy.Config(), spaces=(seen, actions))
+
+
+def test_a_folder_without_a_policy_and_one_of_another_shape_are_refused(tmp_path):
+    config = MLPPolicy.Config(path=str(tmp_path))
+    with pytest.raises(UserError, match=r"policy\.path: no saved mlp policy, got "):
+        MLPPolicy(config, spaces=(SEEN, ACTIONS["discrete"]))
+    make_policy(ACTIONS["discrete"]).save(tmp_path)
+    with pytest.raises(UserError, match=r"policy\.path: saved for an environment of another shape, got "):
+        MLPPolicy(config, spaces=(SEEN, ACTIONS["continuous"]))

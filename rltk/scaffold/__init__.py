@@ -26,7 +26,7 @@ _SHORT_NAMES = {
     "reward_model": "reward",
     "observer": "observer",
 }
-_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]{0,28}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _check_name(package: _Package) -> None:
     """Require a name that configs, ``pip`` and Python can all use, and that nobody has taken."""
     where, name = "rltk plugins new", package.name
     if not _NAME.fullmatch(name):
-        fix = "begin with a letter; go on with at most 39 letters, digits, '-' and '_', no '-' or '_' last"
+        fix = "begin with a letter; go on with at most 29 letters, digits, '-' and '_', no '-' or '_' last"
         raise UserError(where, "not a name for a plugin", got=name, fix=fix)
     kind = "reward_model" if package.kind == "reward" else package.kind
     registry = get_registry()

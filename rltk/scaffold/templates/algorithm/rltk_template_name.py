@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from rltk.advantages import generalized_advantage_estimation, masked_mean
 from rltk.losses import masked_sum
-from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state
+from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from torch import Tensor
 
 RLTK_API = 1
@@ -31,7 +31,7 @@ class TemplateNameAlgorithm(rltk.Algorithm):
     )
 
     class Config(rltk.ComponentConfig):
-        """Options, given beside the name: ``algorithm: {name: template-name, gamma: 0.9}``."""
+        """Options, such as ``algorithm: {name: template-name, gamma: 0.9}``."""
 
         learning_rate: float = Field(0.01, gt=0, description="Adam step size.")
         gamma: float = Field(0.99, ge=0, le=1, description="Discount.")
@@ -54,7 +54,11 @@ class TemplateNameAlgorithm(rltk.Algorithm):
         self.baseline: float | None = None
 
     def update(self, rollout: rltk.Rollout, *, progress: float = 0.0) -> dict[str, float]:
-        """Take one gradient step on the whole rollout."""
+        """Take one gradient step on the whole rollout.
+
+        :raises NonFiniteError: a reward, the loss or its gradient is not finite; no weight has changed.
+        """
+        require_finite(rollout, self.name)
         config = self.config
         returns = self._returns(rollout)
         mean = float(masked_mean(returns, rollout.mask))

@@ -30,7 +30,7 @@ class TemplateNameEnvironment(rltk.Environment):
     name = "template-name"
 
     class Config(rltk.ComponentConfig):
-        """Options, given beside the name: ``environment: {name: template-name, letters: 4}``."""
+        """Options, such as ``environment: {name: template-name, letters: 4}``."""
 
         alphabet: str = Field("abcdefgh", min_length=2, description="Letters that words are made of.")
         letters: int = Field(3, ge=2, le=6, description="Letters a word.")

@@ -11,7 +11,8 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_demonstrations_are_right_and_splits_apart() -> None:
-    environment = TemplateNameEnvironment(TemplateNameEnvironment.Config(letters=2), seed=0)
+    config = TemplateNameEnvironment.Config(letters=2)
+    environment = TemplateNameEnvironment(config, seed=0)
     rows = environment.demonstrations("train") + environment.demonstrations("test")
     assert len({row["prompt"] for row in rows}) == len(rows)
     episodes = [Episode(row["prompt"], row["response"], columns=row) for row in rows]
@@ -19,5 +20,6 @@ def test_demonstrations_are_right_and_splits_apart() -> None:
 
 
 def test_a_wrong_word_is_worth_nothing() -> None:
-    environment = TemplateNameEnvironment(TemplateNameEnvironment.Config(), seed=0)
+    config = TemplateNameEnvironment.Config()
+    environment = TemplateNameEnvironment(config, seed=0)
     assert environment.metrics(Episode("abc", "abd", columns={"answer": "abc"})) == {"utility": 0.0}

@@ -1,6 +1,7 @@
 """An observer: writes every metric of a run to ``metrics.csv`` in the run's folder.
 
-It has no name to choose it by: installed, it observes every run, until ``-p no:observer_template_name``.
+It has no name to choose it by: installed, it observes every run; this leaves it out:
+``-p no:observer_template_name``.
 """
 
 from __future__ import annotations

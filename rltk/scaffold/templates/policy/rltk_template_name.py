@@ -29,7 +29,7 @@ class TemplateNamePolicy(rltk.Policy):
     name = "template-name"
 
     class Config(rltk.ComponentConfig):
-        """Options, given beside the name: ``policy: {name: template-name, scale: 0.1}``."""
+        """Options, such as ``policy: {name: template-name, scale: 0.1}``."""
 
         path: str | None = Field(None, description="Folder of a saved policy; null: new weights.")
         scale: float = Field(0.01, gt=0, description="Standard deviation of the actor's initial weights.")
@@ -143,13 +143,12 @@ def _sizes(spaces: tuple[Space[Any], Space[Any]] | None) -> tuple[int, int]:
 
     :raises UserError: the environment is not one this policy can act in.
     """
+    seen, chosen = spaces or (None, None)
+    if isinstance(seen, Box) and isinstance(chosen, Discrete) and chosen.start == 0:
+        return int(np.prod(seen.shape)), int(chosen.n)
+    what = "it sees arrays and chooses among a few actions; it cannot act here"
     fix = "choose an environment with Box observations and Discrete actions, such as CartPole-v1"
-    if spaces is None:
-        raise rltk.UserError("policy.name", "'template-name' acts on arrays, not on text", fix=fix)
-    seen, chosen = spaces
-    if not (isinstance(seen, Box) and isinstance(chosen, Discrete) and chosen.start == 0):
-        raise rltk.UserError("policy.name", "'template-name' cannot act here", got=spaces, fix=fix)
-    return int(np.prod(seen.shape)), int(chosen.n)
+    raise rltk.UserError("policy template-name", what, got=spaces or "text", fix=fix)
 
 
 @rltk.hookimpl

@@ -13,5 +13,6 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_it_says_that_it_cannot_act_on_text() -> None:
-    with pytest.raises(UserError, match="acts on arrays, not on text"):
-        TemplateNamePolicy(TemplateNamePolicy.Config(), spaces=None, generator=torch.Generator())
+    config = TemplateNamePolicy.Config()
+    with pytest.raises(UserError, match="cannot act here, got 'text'"):
+        TemplateNamePolicy(config, spaces=None, generator=torch.Generator())

@@ -16,7 +16,7 @@ class TemplateNameReward(rltk.RewardModel):
     name = "template-name"
 
     class Config(rltk.ComponentConfig):
-        """Options, given beside the name: ``reward: {name: template-name, word: thanks}``."""
+        """Options, such as ``reward: {name: template-name, word: thanks}``."""
 
         word: str = Field("please", min_length=1, description="The word that pays.")
         limit: int = Field(3, ge=1, description="How many times it pays in one response.")

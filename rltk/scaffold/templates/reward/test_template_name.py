@@ -11,6 +11,7 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_it_pays_up_to_the_limit() -> None:
-    reward = TemplateNameReward(TemplateNameReward.Config(word="thanks", limit=2))
+    config = TemplateNameReward.Config(word="thanks", limit=2)
+    reward = TemplateNameReward(config)
     responses = ["no", "Thanks", "thanks thanks thanks", ""]
     assert reward.score([Episode("hello", response) for response in responses]) == [0.0, 0.5, 1.0, 0.0]

@@ -20,7 +20,7 @@ class TemplateNameStage(rltk.Stage):
     name = "template-name"
 
     class Config(rltk.ComponentConfig):
-        """Options, given beside the stage: ``words: {stage: template-name, split: validation}``."""
+        """Options, such as ``words: {stage: template-name, split: test}``."""
 
         split: Split = Field("train", description="Which demonstrations: train, validation or test.")
         rows_per_step: int = Field(100, ge=1, description="Demonstrations read between two checkpoints.")

@@ -1,0 +1,1 @@
+"""Sorting words: five plugins for rltk, each of which also works as a file given to ``-p``."""

@@ -30,23 +30,29 @@ class Definitions:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._built: dict[str, Schema] = {}
-        self._wanted: dict[str, None] = {}
+        #: By definition: the kind it is of, and what may stand beside the options of its components.
+        self._wanted: dict[str, tuple[str, dict[str, Schema]]] = {}
 
     def build(self) -> dict[str, Schema]:
         """Return the definitions of all kinds that were referred to, their components and nested models."""
         done: set[str] = set()
-        while pending := [kind for kind in self._wanted if kind not in done]:
-            for kind in pending:
-                done.add(kind)
-                choices = [self._choice(kind, name) for name in self.registry.names(kind)]
+        while pending := [key for key in self._wanted if key not in done]:
+            for key in pending:
+                done.add(key)
+                kind, beside = self._wanted[key]
+                choices = [self._choice(key, kind, name, beside) for name in self.registry.names(kind)]
                 # oneOf must not be empty; where no plugin provides the kind, nothing is valid
-                self._built[kind] = {"oneOf": choices} if choices else {"not": {}}
+                self._built[key] = {"oneOf": choices} if choices else {"not": {}}
         return dict(sorted(self._built.items()))
 
-    def kind(self, kind: str) -> Schema:
-        """Return a reference to the schema of a component of a kind, chosen by name."""
-        self._wanted[kind] = None
-        return {"$ref": f"#/$defs/{kind}"}
+    def kind(self, kind: str, beside: dict[str, Schema] | None = None) -> Schema:
+        """Return a reference to the schema of a component of a kind, chosen by name.
+
+        :param beside: what may stand beside the component's own options, such as a weight.
+        """
+        key = "+".join([kind, *(beside or {})])
+        self._wanted[key] = (kind, beside or {})
+        return {"$ref": f"#/$defs/{key}"}
 
     def options(self, kind: str, name: str) -> Schema:
         """Return the schema of a component's options, the name not among them.
@@ -99,7 +105,7 @@ class Definitions:
                 _allow(resolved["properties"][key], nameless)
         return {"properties": {}, **resolved}
 
-    def _choice(self, kind: str, name: str) -> Schema:
+    def _choice(self, key: str, kind: str, name: str, beside: dict[str, Schema]) -> Schema:
         """Return a reference to the schema of one component with its name."""
         try:
             component, options = self.registry.get(kind, name), self.options(kind, name)
@@ -107,14 +113,15 @@ class Definitions:
             return {"not": {}}
         selector = "stage" if kind == "stage" else "name"
         about = summary(component)
-        self._built[f"{kind}.{name}"] = {
+        selected = {selector: {"const": name, "description": about}}
+        self._built[f"{key}.{name}"] = {
             **options,
             "title": f"{kind} {name}",
             "description": f"{about} {component.paper}".strip(),
-            "properties": {selector: {"const": name, "description": about}, **options["properties"]},
+            "properties": {**selected, **beside, **options["properties"]},
             "required": [selector, *options.get("required", [])],
         }
-        return {"$ref": f"#/$defs/{kind}.{name}"}
+        return {"$ref": f"#/$defs/{key}.{name}"}
 
     def _nameless(self, field: Schema) -> Schema | None:
         """Return the options a field takes without a name: those of the component that is its default.
@@ -145,7 +152,7 @@ class Definitions:
             return schema
         if KIND_MARK in schema:
             kept = {key: schema[key] for key in ("description", "default", "examples") if key in schema}
-            return {**self.kind(schema[KIND_MARK]), **kept}
+            return {**self.kind(schema[KIND_MARK], _beside(schema)), **kept}
         resolved: Schema = {}
         for key, value in schema.items():
             if key == "$ref":
@@ -163,6 +170,12 @@ class _WithoutTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Return False: editors show the name anyway."""
         return False
+
+
+def _beside(marked: Schema) -> dict[str, Schema]:
+    """Return the fields of a spec itself, which stand beside the options of the component that it names."""
+    fields = marked["properties"].items()
+    return {key: part for key, part in fields if key not in ("name", "stage")}
 
 
 def _alternatives(field: Schema) -> Iterator[Schema]:

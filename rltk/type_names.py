@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from rltk.config import ComponentSpec, Kind
+from rltk.config import Kind
 
 _CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
@@ -56,7 +56,7 @@ def component_kind(annotation: Any, metadata: Iterable[Any] = ()) -> str | None:
 def nested_model(annotation: Any) -> tuple[str, type[BaseModel]] | None:
     """Return the model inside a type and the path to it: ``.NAME`` in a mapping, ``[]`` in a list."""
     if _is(annotation, BaseModel):
-        return None if issubclass(annotation, ComponentSpec) else ("", annotation)
+        return "", annotation
     origin, arguments = get_origin(annotation), get_args(annotation)
     if _is(origin, Mapping) and len(arguments) == 2:
         return _below(".NAME", arguments[1:])
@@ -82,7 +82,8 @@ def _plain(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> str:
     if origin is Literal:
         return " | ".join(json.dumps(value) for value in arguments)
     if _is(origin, Mapping):
-        return f"mapping of {_part(arguments[0])} to {_part(arguments[1])}"
+        key = arguments[0].__origin__ if get_origin(arguments[0]) is Annotated else arguments[0]
+        return f"mapping of {_part(key)} to {_part(arguments[1])}"
     if _is(origin, Collection):
         if origin is tuple and arguments[-1] is not ...:
             return f"[{', '.join(map(type_name, arguments))}]"
@@ -104,7 +105,7 @@ def _class_name(annotation: Any) -> str:
 def _part(annotation: Any) -> str:
     """Return the type of an element, in brackets where it would be read with what follows."""
     name = type_name(annotation)
-    return f"({name})" if " or " in name else name
+    return f"({name})" if " or " in name or ", " in name else name
 
 
 def _with_constraints(name: str, found: Mapping[str, Any]) -> str:

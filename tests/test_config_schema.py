@@ -255,6 +255,22 @@ def test_components_of_components_and_types_of_a_plugins_own(toys: Registry, rec
     assert nameless["properties"]["max_kl"]["default"] == 0.25
 
 
+def test_a_spec_may_have_fields_of_its_own() -> None:
+    tree = read_recipe("instructgpt-tiny")
+    validator = _validator(tree)
+
+    def verdicts(part: Tree) -> tuple[bool, bool]:
+        reward = {"name": "weighted_sum", "rewards": {"a": {"name": "length"}, "b": part}}
+        changed = _with(tree, "stages.rl.reward", reward)
+        return validator.is_valid(changed), _accepted(changed)
+
+    assert verdicts({"name": "length", "weight": 2, "target": 3}) == (True, True)
+    assert verdicts({"name": "length", "weight": "x"}) == (False, False)
+    assert verdicts({"name": "length", "wight": 2}) == (False, False)
+    alone = _with(tree, "stages.rl.reward", {"name": "length", "weight": 2})
+    assert (validator.is_valid(alone), _accepted(alone)) == (False, False)
+
+
 def test_nothing_is_valid_where_no_plugin_provides_a_kind(toys: Registry) -> None:
     class Scored(_Algorithm):
         name = "scored"

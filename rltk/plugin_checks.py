@@ -98,12 +98,19 @@ def check_component(kind: str, component: Any) -> None:
     if not derived:
         raise PluginError(f"{HOOKS[kind]} returned {component!r}, which is no subclass of {base.__name__}")
     owner, name, config = component.__qualname__, getattr(component, "name", None), component.Config
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise PluginError(f"{owner}.name must be letters, digits, '.', '_', '-'; got {name!r}")
+    if problem := name_problem(owner, name):
+        raise PluginError(problem)
     if not (isinstance(config, type) and issubclass(config, rltk.ComponentConfig)):
         raise PluginError(f"{owner}.Config must derive from rltk.ComponentConfig")
     if inspect.isabstract(component):
         raise PluginError(f"{owner} lacks {', '.join(sorted(component.__abstractmethods__))}")
+
+
+def name_problem(owner: str, name: object) -> str | None:
+    """Return what is wrong with the name of the component class ``owner``; None where it is fine."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return None
+    return f"{owner}.name must be letters, digits, '.', '_', '-'; got {name!r}"
 
 
 def missing_package_fix(package: str, distribution: Distribution | None) -> str:

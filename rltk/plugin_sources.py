@@ -22,6 +22,7 @@ class Source:
     :param load: imports it and returns the module or object with the hook implementations.
     :param version: the distribution's.
     :param module: dotted name of the module that is imported; None for a file or an object.
+    :param attribute: what in the module is the plugin; None where the module itself is.
     :param path: the file that is imported; None for a module or an object.
     :param metadata: the distribution's, for its extras; None where there is none.
     """
@@ -31,6 +32,7 @@ class Source:
     load: Callable[[], object]
     version: str | None = None
     module: str | None = None
+    attribute: str | None = None
     path: Path | None = None
     metadata: Distribution | None = None
 
@@ -67,6 +69,7 @@ def _entry_point_source(entry_point: EntryPoint) -> Source:
         load=entry_point.load,
         version=distribution.version if distribution else None,
         module=entry_point.module,
+        attribute=entry_point.attr or None,
         metadata=distribution,
     )
 

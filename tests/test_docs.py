@@ -8,7 +8,7 @@ import pytest
 from rltk import hookspecs
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _PYTHON = re.compile(r"(<!-- not run -->\n+)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,7 +61,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def _holds(source: str, name: str) -> bool:
     """Tell whether a module defines a function, class or constant of this name, at any depth."""
-    return bool(re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b\s*[:=]", source, re.MULTILINE))
+    return bool(re.search(rf"^\s*(?:(?:async )?def|class) {name}\b|^{name}\b\s*[:=]", source, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -76,7 +76,7 @@ def test_linked_names_are_in_the_file(page: Path) -> None:
 
 
 def test_every_hook_is_documented() -> None:
-    text = "".join((ROOT / "docs" / page).read_text() for page in ("architecture.md", "rewards.md"))
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("architecture.md", "plugins/rewards.md"))
     hooks = [name for name in vars(hookspecs) if name.startswith("rltk_")]
     assert hooks
     assert [name for name in hooks if not re.search(rf"\b{name}\b", text)] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -52,7 +52,8 @@ class Kind:
 
     def _resolve(self, spec: ComponentSpec) -> ComponentSpec:
         config = propagate(_config_class, self.kind, spec.name, "name")
-        filled = _validated(config, spec.options)
+        beside = type(spec).model_fields.keys() - ComponentSpec.model_fields.keys()
+        filled = _validated(config, spec.options, beside)
         own = propagate(_own_fields, spec, config)
         return type(spec)(**own, **filled.model_dump(mode="json"))
 
@@ -270,12 +271,15 @@ def _own_fields(spec: ComponentSpec, config: type[BaseModel]) -> dict[str, Any]:
     return {key: getattr(spec, key) for key in type(spec).model_fields}
 
 
-def _validated(model: type[Model], options: Mapping[str, Any]) -> Model:
-    """Validate with messages that end up as one line each, wherever the options are nested."""
+def _validated(model: type[Model], options: Mapping[str, Any], beside: Iterable[str] = ()) -> Model:
+    """Validate with messages that end up as one line each, wherever the options are nested.
+
+    :param beside: keys that stand beside the options, which a misspelt one may have been meant for.
+    """
     try:
         return model.model_validate(_with_default_names(model, options))
     except ValidationError as error:
-        raise one_line(error, model) from error
+        raise one_line(error, model, beside) from error
 
 
 def _with_default_names(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -36,14 +36,17 @@ def propagate(function: Callable[..., T], *arguments: Any) -> T:
         raise ValidationError.from_exception_data("rltk", [line]) from error
 
 
-def one_line(error: ValidationError, model: type[BaseModel]) -> ValidationError:
-    """Return the same mistakes, each with its explanation and remedy in terms of the model's fields."""
+def one_line(error: ValidationError, model: type[BaseModel], beside: Iterable[str] = ()) -> ValidationError:
+    """Return the same mistakes, each with its explanation and remedy in terms of the model's fields.
+
+    :param beside: keys besides the model's fields that may stand where they do.
+    """
     lines = []
     for detail in error.errors(include_url=False):
         if detail["type"] == _EXPLAINED:
             explained = _explained(**detail["ctx"])
         else:
-            explained = _explained(*_explain(detail, model))
+            explained = _explained(*_explain(detail, model, beside))
         lines.append(InitErrorDetails(type=explained, loc=detail["loc"], input=_given(detail)))
     return ValidationError.from_exception_data(error.title, lines)
 
@@ -75,14 +78,14 @@ def _explained(what: str, fix: str, cause: BaseException | None = None) -> Pydan
     return PydanticCustomError(_EXPLAINED, "{what}", {"what": what, "fix": fix, "cause": cause})
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+def _explain(detail: ErrorDetails, model: type[BaseModel], beside: Iterable[str]) -> tuple[str, str]:
     """Return what is wrong and how to fix it."""
     path = detail["loc"]
     parent = _model_at(model, path[:-1])
     key = str(path[-1]) if path else ""
     known = parent.model_fields if parent else {}
     if detail["type"] == "extra_forbidden":
-        return "unknown key", suggestion(key, known)
+        return "unknown key", suggestion(key, [*known, *beside] if len(path) == 1 else known)
     if detail["type"] == "missing":
         return "missing", f"set it ({_describe(known.get(key))})"
     message = re.sub(r"^(Input|Value error,|Assertion failed,) ?", "", detail["msg"])

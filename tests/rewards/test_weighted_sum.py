@@ -204,6 +204,7 @@ def test_it_is_configured_in_yaml(tmp_path):
     ("override", "message"),
     [
         ("rewards.brief.targt=3", "rewards.brief.targt: unknown key. Fix: did you mean 'target'."),
+        ("rewards.brief.wieght=3", "rewards.brief.wieght: unknown key. Fix: did you mean 'weight'."),
         ("rewards.brief.name=lenght", "rewards.brief.name: unknown reward_model, got 'lenght'. Fix: did you"),
         ("rewards.brief.weight=heavy", "rewards.brief.weight: should be a valid number"),
         ("rewards.brief.weight=.inf", "rewards.brief.weight: should be a finite number, got inf"),

@@ -14,14 +14,12 @@ from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_CH
 from rltk.testing.policy_saving import SAVING_CHECKS
 from rltk.testing.running import Progress, ignore, run_checks
 
-POLICY_CHECKS = (*ACTING_CHECKS, *LEARNING_CHECKS, *SAVING_CHECKS)
-
 
 def contract(case: Case) -> tuple[Callable[[Case], None], ...]:
     """Return the checks that a policy has to pass in a world."""
     text = TEXT_CHECKS if case.actions is None else ()
     listed = LISTED_CHECKS if case.lists_actions(case.make()) else ()
-    return (*POLICY_CHECKS, *text, *listed)
+    return (*ACTING_CHECKS, *listed, *LEARNING_CHECKS, *text, *SAVING_CHECKS)
 
 
 def check_policy(

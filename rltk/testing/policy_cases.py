@@ -81,15 +81,15 @@ class Case:
         return collect(envs, policy, episodes=episodes, seed=seed, deterministic=deterministic)
 
     def one_step(self, policy: Policy, *, episodes: int) -> Rollout:
-        """Act once in each of many episodes that begin alike."""
-        envs = self.envs(policy, 50, longest=1, constant=True)
+        """Act once in each of many episodes."""
+        envs = self.envs(policy, 50, longest=1)
         return collect(envs, policy, episodes=episodes, seed=1)
 
-    def envs(self, policy: Policy, slots: int, *, longest: int = 7, constant: bool = False) -> Any:
-        """Return the vector environment; ``constant`` shows every episode the same."""
+    def envs(self, policy: Policy, slots: int, *, longest: int = 7) -> Any:
+        """Return the vector environment whose episodes have at most ``longest`` actions."""
         if self.actions is None:
-            return TextWorld(slots, tokenizer_of(policy), longest=longest, same_prompt=constant)
-        return ArrayWorld(slots, self.actions, longest=longest, constant=constant)
+            return TextWorld(slots, tokenizer_of(policy), longest=longest)
+        return ArrayWorld(slots, self.actions, longest=longest)
 
     def alternatives(self, policy: Policy, actions: Tensor) -> Iterator[Tensor]:
         """Yield other actions ``[B, T, ...]`` that could have been taken in the place of ``actions``.

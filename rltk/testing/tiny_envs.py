@@ -97,7 +97,6 @@ class TextWorld(VectorEnv):
     """Prompts of 1 to 9 tokens drawn from the episode's number; EOS or a budget of its own ends a response.
 
     :param longest: tokens in the longest response.
-    :param same_prompt: deal one prompt always.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -108,10 +107,9 @@ class TextWorld(VectorEnv):
         tokenizer: PreTrainedTokenizerBase,
         *,
         longest: int = 7,
-        same_prompt: bool = False,
     ) -> None:
         self.num_envs, self.tokenizer = num_envs, tokenizer
-        self.longest, self.same_prompt = longest, same_prompt
+        self.longest = longest
         self.pad_id, self.eos_id = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.defer_scoring, self.group_size = False, 1
         self._words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
@@ -156,7 +154,7 @@ class TextWorld(VectorEnv):
         if self._next >= self._end:
             self._episode[slot], self._rows[slot], self._prompts[slot] = -1, [], ()
             return
-        generator = numpy_generator("prompt", 0 if self.same_prompt else self._next)
+        generator = numpy_generator("prompt", self._next)
         prompt = generator.choice(self._words, size=int(generator.integers(1, 10))).tolist()
         self._episode[slot], self._rows[slot], self._prompts[slot] = self._next, prompt, tuple(prompt)
         self._next += 1

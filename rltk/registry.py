@@ -145,6 +145,11 @@ class Registry:
         self.sources = [source for source in self.sources if source.plugin != name]
         self.provided = [item for item in self.provided if item.plugin != name]
 
+    def event_hooks(self, plugin: str) -> list[str]:
+        """Return the names of the event hooks that the plugin named so implements, sorted."""
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin)) or []
+        return sorted(caller.name for caller in callers if caller.name not in HOOKS.values())
+
     def names(self, kind: str) -> list[str]:
         """Return the names of all components of a kind, sorted."""
         return sorted({item.component.name for item in self.provided if item.kind == kind})
@@ -301,7 +306,8 @@ def load_plugins(options: Sequence[str] = (), *, strict: bool = False) -> Regist
     registry = Registry(selection.sources, selection.blocked)
     for failure in registry.failures:
         if failure.source in selection.named:
-            fix = "name a .py file or module that imports"
+            absent = isinstance(failure.error, ImportError)
+            fix = "name a .py file or module that imports" if absent else "repair it"
             raise UserError(f"-p {failure.plugin}", failure.reason, fix=fix) from failure.error
     if strict:
         _refuse(registry)

@@ -130,9 +130,12 @@ class StageContext:
             self._at_end.enter_context(in_use(component))
         return component
 
-    def close(self) -> None:
-        """Close what the stage created; its end does this by itself."""
-        self._at_end.close()
+    def __enter__(self) -> StageContext:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Close what the stage created."""
+        self._at_end.__exit__(*error)
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report that ``step`` (from 1) of ``total`` is done, with its metrics; they may be empty."""
@@ -249,7 +252,7 @@ def _run_stage(spec: StageSpec, context: StageContext, index: int, count: int) -
     options = expand(spec.options, context.run_directory)
     config = build_config("stage", spec.stage, options, where=context.name)
     registry.notify("rltk_stage_start", stage=context.name, plugin=spec.stage, index=index, count=count)
-    with contextlib.closing(context):
+    with context:
         results = component(config, context=context).run()
     record = {
         "results": results,

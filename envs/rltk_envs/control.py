@@ -45,15 +45,21 @@ class Control(Environment):
             )
 
     def make_vec(self, num_envs: int, *, split: Split = "train", **options: Any) -> VectorEnv:
-        """Return ``num_envs`` copies stepped in turn; every split is the same."""
+        """Return ``num_envs`` copies stepped in turn; every split is the same.
+
+        Continuous actions are cut off at the bounds of the action space.
+        """
         same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-        return gym.make_vec(
+        envs = gym.make_vec(
             self.config.id,
             num_envs,
             vectorization_mode="sync",
             vector_kwargs=same_step,
             **{**self.config.options, **options},
         )
+        if isinstance(envs.single_action_space, gym.spaces.Box):
+            return gym.wrappers.vector.ClipAction(envs)
+        return envs
 
     def spaces(self) -> tuple[Space[Any], Space[Any]]:
         """Return the observation and action space of one copy."""

@@ -19,13 +19,15 @@ from rltk.batching import EpochSampler
 from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
+from rltk.fragments import FragmentCollector
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig, RewardModel, Stage
 from rltk.language_modeling import corpus_parts, count_targets, document_rows, token_nll
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
+from rltk.normalization import RewardScaler
 from rltk.policy import Policy
-from rltk.rng import torch_generator
-from rltk.rollout import collect
+from rltk.rng import derive_seed, torch_generator
+from rltk.rollout import collect, is_text
 from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
@@ -52,8 +54,16 @@ class ReinforcementLearning(Stage):
         )
         iterations: int = Field(50, ge=1, description="Rollouts to collect and learn from.")
         episodes: int = Field(256, ge=1, description="Episodes a rollout.")
+        steps: int | None = Field(
+            None,
+            ge=1,
+            description="Steps a rollout, all slots together, in place of whole episodes (not for text).",
+        )
         num_envs: int = Field(64, ge=1, description="Environment slots stepped side by side.")
         group_size: int = Field(1, ge=1, description="Episodes that share a prompt (text only).")
+        normalize_rewards: bool = Field(
+            False, description="Divide rewards by the running deviation of the discounted return."
+        )
         kl_coef: float = Field(0.02, ge=0, description="Weight of the per-token KL penalty.")
         kl_target: float | None = Field(
             None, gt=0, description="Adapt kl_coef towards this KL a response, in nats; null: fixed."
@@ -78,6 +88,8 @@ class ReinforcementLearning(Stage):
     metrics: Metrics
     #: What scores the episodes; None where the environment itself does.
     reward: RewardModel | None = None
+    #: What collects fragments; None where whole episodes are collected.
+    fragments: FragmentCollector | None = None
 
     def run(self) -> Mapping[str, Any]:
         """Train, save the policy and report the last iteration.
@@ -88,10 +100,12 @@ class ReinforcementLearning(Stage):
         policy = self._create_policy(config.policy)
         algorithm = self._create_algorithm(policy)
         envs = self._create_envs(policy)
-        for iteration in range(self._restore(policy, algorithm), config.iterations):
+        start = self._restore(policy, algorithm)
+        collected = self._collector(envs, policy, start)
+        for iteration in range(start, config.iterations):
             self.iteration = iteration
             try:
-                self.metrics = self._iterate(iteration, envs, policy, algorithm)
+                self.metrics = self._iterate(iteration, collected(iteration), policy, algorithm)
             except NonFiniteError as error:
                 where = f"stages.{context.name}, iteration {iteration + 1}, {error.where}"
                 raise NonFiniteError(where, error.what, got=error.got, fix=error.fix) from error
@@ -99,18 +113,32 @@ class ReinforcementLearning(Stage):
             context.checkpoint(iteration + 1, lambda: self._state(policy, algorithm))
         envs.close()
         policy.save(context.directory / "policy")
-        episodes = config.iterations * config.episodes
-        return {context.name: {"iterations": config.iterations, "episodes": episodes, **self.metrics}}
+        size = {"steps": config.steps} if config.steps else {"episodes": config.episodes}
+        total = {name: config.iterations * count for name, count in size.items()}
+        return {context.name: {"iterations": config.iterations, **total, **self.metrics}}
 
-    def _iterate(self, iteration: int, envs: VectorEnv, policy: Policy, algorithm: Algorithm) -> Metrics:
+    def _collector(self, envs: VectorEnv, policy: Policy, start: int) -> Callable[[int], Rollout]:
+        """Return what collects the rollout of an iteration.
+
+        :param start: the first iteration. Environments cannot be saved, so those that are stepped in
+            fragments begin new episodes when a run goes on.
+        """
+        config, seed = self.config, self.context.seed
+        if config.steps is None:
+            count = config.episodes
+            return lambda iteration: collect(
+                envs, policy, episodes=count, seed=seed, first_episode=iteration * count
+            )
+        if is_text(envs):
+            fix = "set episodes instead"
+            raise UserError(f"stages.{self.context.name}.steps", "text is collected in episodes", fix=fix)
+        steps = config.steps
+        self.fragments = FragmentCollector(envs, policy, seed=derive_seed(seed, "fragments", start))
+        fragments = self.fragments
+        return lambda iteration: fragments.collect(steps)
+
+    def _iterate(self, iteration: int, rollout: Rollout, policy: Policy, algorithm: Algorithm) -> Metrics:
         config, context = self.config, self.context
-        rollout = collect(
-            envs,
-            policy,
-            episodes=config.episodes,
-            seed=context.seed,
-            first_episode=iteration * config.episodes,
-        )
         if self.reference is not None:
             rollout = rollout.replace(
                 ref_logprobs=rollout_logprobs(self.reference, rollout, max_tokens=config.max_tokens_per_batch)
@@ -119,6 +147,7 @@ class ReinforcementLearning(Stage):
         scored = {f"reward/{name}": value for name, value in reward_metrics(self.reward).items()}
         metrics = {**self._describe(rollout), **scored, "kl_coef": self.kl_coef}
         learned = algorithm.update(self._shaped(rollout), progress=iteration / config.iterations)
+        policy.observe(rollout)
         if config.kl_target is not None and "kl" in metrics:
             self.kl_coef = adapted_kl_coef(
                 self.kl_coef,
@@ -131,8 +160,10 @@ class ReinforcementLearning(Stage):
 
     def _shaped(self, rollout: Rollout) -> Rollout:
         """Return the scorable episodes, with the KL penalty in their rewards."""
-        scorable = torch.isfinite(rollout.scores).nonzero()[:, 0]
-        rollout = rollout.select(scorable)
+        if self.scaler is not None:
+            rollout = rollout.replace(rewards=self.scaler.scale(rollout.rewards, rollout.mask))
+        if not bool(torch.isfinite(rollout.scores).all()):
+            rollout = rollout.select(torch.isfinite(rollout.scores).nonzero()[:, 0])
         if rollout.ref_logprobs is None:
             return rollout
         rewards = kl_shaped_rewards(
@@ -142,6 +173,9 @@ class ReinforcementLearning(Stage):
 
     def _describe(self, rollout: Rollout) -> Metrics:
         """Return what is worth watching about a rollout before it is learned from."""
+        if self.fragments is not None:
+            ended = self.fragments.returns
+            return {"return": sum(ended) / len(ended)} if ended else {}
         scores = rollout.scores[torch.isfinite(rollout.scores)]
         if not len(scores):
             fix = "look at what the reward returns None for"
@@ -176,6 +210,13 @@ class ReinforcementLearning(Stage):
             return None
         return self._create_policy(self.config.reference).requires_grad_(False)
 
+    @cached_property
+    def scaler(self) -> RewardScaler | None:
+        """What brings rewards to a common scale, by the algorithm's discount."""
+        if not self.config.normalize_rewards:
+            return None
+        return RewardScaler(float(self.config.algorithm.options.get("gamma", 1.0)))
+
     def _create_policy(self, spec: ComponentSpec) -> Policy:
         context = self.context
         policy: Policy = context.create(
@@ -197,7 +238,19 @@ class ReinforcementLearning(Stage):
             generator=torch_generator(self.context.seed, "algorithm"),
             auxiliary_loss=self._pretraining_loss(policy) if wants_pretraining else None,
         )
+        if algorithm.needs_groups:
+            self._require_groups(algorithm.name)
         return algorithm
+
+    def _require_groups(self, algorithm: str) -> None:
+        where = f"stages.{self.context.name}"
+        what = f"{algorithm!r} compares the answers to one prompt with each other"
+        if self.context.environment.spaces() is not None:
+            fix = "choose an algorithm with a critic; there are no prompts here"
+            raise UserError(f"{where}.algorithm.name", what, fix=fix)
+        if self.config.group_size < 2:
+            fix = "set it to 2 or more"
+            raise UserError(f"{where}.group_size", what, got=self.config.group_size, fix=fix)
 
     def _create_envs(self, policy: Policy) -> VectorEnv:
         environment, config = self.context.environment, self.config
@@ -243,6 +296,7 @@ class ReinforcementLearning(Stage):
             "kl_coef": self.kl_coef,
             "metrics": self.metrics,
             "pretraining_steps": self._pretraining_steps,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
         }
 
     def _restore(self, policy: Policy, algorithm: Algorithm) -> int:
@@ -258,6 +312,8 @@ class ReinforcementLearning(Stage):
         algorithm.load_state_dict(state["algorithm"])
         self.kl_coef, self.metrics = state["kl_coef"], state["metrics"]
         self._pretraining_steps = state["pretraining_steps"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
         return done
 
 

@@ -55,9 +55,8 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def text_recipe(tmp_path: Path) -> Path:
     """A recipe of one rl stage on two prompts of a text."""
     save_model(tiny_model(), word_tokenizer(), tmp_path / "policy")
-    (tmp_path / "prompts.jsonl").write_text(
-        '{"prompt": "w1 w2", "split": "train"}\n{"prompt": "w3", "split": "train"}\n'
-    )
+    rows = [{"prompt": prompt, "split": "train"} for prompt in ("w1 w2", "w3")]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     stage = {
         "stage": "rl",
         "policy": {"name": "causal_lm", "path": str(tmp_path / "policy")},

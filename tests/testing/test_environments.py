@@ -11,8 +11,9 @@ from pydantic import Field
 
 import rltk
 from rltk.testing import check_environment
+from rltk.testing.tiny_text import LikesBrevity, TinyText
 from rltk_envs.text_generation import TextGenerationVectorEnv
-from tests.testing.environment_worlds import Echo, FirstIsBest, Line, Walk, fresh_noise
+from tests.testing.environment_worlds import Echo, Line, Walk, fresh_noise
 
 BROKEN = []
 
@@ -27,7 +28,7 @@ def breach(pattern):
     return collect
 
 
-@pytest.mark.parametrize("environment", [Echo, Line])
+@pytest.mark.parametrize("environment", [TinyText, Line])
 def test_environments_that_keep_the_contract_pass(environment):
     done = []
     check_environment(environment, progress=lambda title, error: done.append((title, error)))
@@ -321,6 +322,9 @@ breach("a reward of .* was paid as 0.0")(without("reward"))
 
 @breach(r"the policy reads 'w0 w28' where prefix and format_prompt\(\) say 'w0 w27'")
 class TwoTemplates(Echo):
+    def make_vec(self, num_envs, *, split="train", **options):
+        return super().make_vec(num_envs, split=split, template="{prompt} w28", **options)
+
     def format_prompt(self, prompt):
         return f"{prompt} w27"
 
@@ -499,7 +503,7 @@ class TrainsAndEvaluates(Echo):
 
 def with_labeler(name, rank):
     """Return an Echo whose labelers rank by a function."""
-    labeler = type("Labeler", (FirstIsBest,), {"rank": rank})
+    labeler = type("Labeler", (LikesBrevity,), {"rank": rank})
 
     class Ranked(Echo):
         def labelers(self, group):

@@ -45,7 +45,7 @@ class GRUPolicy(rltk.Policy):
         """Return the options of a saved policy, whose tokenizer the checks can act with."""
         from rltk.testing.worlds import word_tokenizer
 
-        cls(cls.Config(hidden_size=8), tokenizer=word_tokenizer()).save(directory / "policy")
+        cls(cls.Config(path=None, hidden_size=8), tokenizer=word_tokenizer()).save(directory / "policy")
         return {"path": str(directory / "policy")}
 
     def __init__(

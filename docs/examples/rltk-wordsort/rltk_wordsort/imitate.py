@@ -111,10 +111,11 @@ def _as_rollout(examples: Sequence[Example], pad_id: int, device: torch.device) 
         for example in examples
     ]
     text = pad_episodes(episodes, pad_id=pad_id, device=device)
-    counts = text["action_mask"].sum(1)
+    tokens, action_mask = text["tokens"], text["action_mask"]
+    counts = action_mask.sum(1)
     mask = torch.arange(int(counts.max()), device=device) < counts[:, None]
     actions = torch.zeros_like(mask, dtype=torch.int64)
-    actions[mask] = text["tokens"][text["action_mask"]]
+    actions[mask] = tokens[action_mask]
     nothing = torch.zeros(mask.shape, device=device)
     return rltk.Rollout(
         mask=mask,
@@ -125,7 +126,9 @@ def _as_rollout(examples: Sequence[Example], pad_id: int, device: torch.device) 
         bootstrap=nothing[:, 0],
         scores=nothing[:, 0],
         episode_ids=torch.arange(len(examples), device=device),
-        **text,
+        lengths=text["lengths"],
+        tokens=tokens,
+        action_mask=action_mask,
     )
 
 

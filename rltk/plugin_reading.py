@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rltk.errors import PluginError
+from rltk.light_imports import HeavyImport
 from rltk.plugin_checks import (
     HOOKS,
     api_problems,
@@ -25,7 +26,7 @@ from rltk.static_components import (
     returned,
     unmarked,
 )
-from rltk.static_imports import check_imports
+from rltk.static_imports import check_imports, heavy_import
 from rltk.static_modules import (
     Bindings,
     Definition,
@@ -34,6 +35,7 @@ from rltk.static_modules import (
     read_file,
     read_module,
     resolve,
+    source_file,
 )
 
 
@@ -76,6 +78,18 @@ def read_plugin(source: Source) -> Reading:
         components |= {("reward_model", name) for name in function_rewards(module)}
     hooks = frozenset(item.hook for item in found) - set(HOOKS.values())
     return Reading(frozenset(components), hooks)
+
+
+def load_unless_heavy(source: Source) -> object:
+    """Load a plugin whose text shows no heavy import.
+
+    :raises HeavyImport: it does, and nothing of the plugin has been run.
+    """
+    name = source.module or ""
+    path, package = (source_file(name) if name else None) or (source.path, "")
+    if path is not None and path.is_file() and (heavy := heavy_import(path, name, package)):
+        raise HeavyImport(heavy)
+    return source.load()
 
 
 def _module(source: Source) -> StaticModule | None:

@@ -5,10 +5,43 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rltk.static_modules import StaticModule, imported_from, module_spec, read_module
+from rltk.light_imports import HEAVY
+from rltk.static_modules import StaticModule, imported_from, module_spec, read_module, source_file
+
+#: What begins at the margin: a function, a class or a variable.
+_DEFINITION = re.compile(r"^(?:class +|def +|async def +)?(\w+)\b", re.MULTILINE)
+#: A module that defines or uses these may have globals that its text does not show.
+_DYNAMIC = {"__getattr__", "globals", "exec"}
+_IMPORT = re.compile(r"^(?:import|from) +(\.*)([\w.]*)", re.MULTILINE)
+
+
+def heavy_import(path: Path, name: str, package: str) -> str | None:
+    """Return a heavy package that a file imports unconditionally and that is not loaded yet.
+
+    What it imports from rltk and from its own package counts too. The text is searched, not parsed: a word
+    too many costs a plugin nothing but that it is read.
+    """
+    return _heavy(path, package, {name.partition(".")[0], "rltk"}, set())
+
+
+def _heavy(path: Path, package: str, followed: set[str], seen: set[str]) -> str | None:
+    for dots, rest in _IMPORT.findall(path.read_text(encoding="utf-8", errors="replace")):
+        dotted = f"{package.rsplit('.', len(dots) - 1)[0]}.{rest}".rstrip(".") if dots else rest
+        top = dotted.partition(".")[0]
+        if top in HEAVY and top not in sys.modules:
+            return top
+        for name in _with_parents(dotted) if top in followed else ():
+            if name in seen or name in sys.modules:
+                continue
+            seen.add(name)
+            below = source_file(name)
+            found = _heavy(*below, followed, seen) if below else None
+            if found:
+                return found
+    return None
 
 
 def check_imports(module: StaticModule) -> None:
@@ -37,8 +70,7 @@ def _check(module: StaticModule, seen: set[str]) -> None:
             below = read_module(imported)
             if below is not None:
                 _check(below, seen)
-        for name in names:
-            _require_name(dotted, name)
+        _require_names(dotted, names)
 
 
 def _imports(module: StaticModule) -> Iterator[tuple[str, list[str]]]:
@@ -58,32 +90,33 @@ def _require(dotted: str) -> None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def _require_name(dotted: str, name: str) -> None:
-    """Raise the error that ``from dotted import name`` would where the module lacks the name."""
-    loaded = sys.modules.get(dotted)
+def _require_names(dotted: str, names: Sequence[str]) -> None:
+    """Raise the error that ``from dotted import ...`` would where the module lacks one of the names."""
+    loaded, spec = sys.modules.get(dotted), module_spec(dotted)
+    path = spec.origin if spec is not None else None
     if loaded is not None:
-        there, path = name in dir(loaded), getattr(loaded, "__file__", None)
+        lacking = [name for name in names if name not in dir(loaded)]
     else:
-        spec = module_spec(dotted)
-        path = spec.origin if spec is not None else None
-        there = path is None or not path.endswith(".py") or _defines(dotted, Path(path), name)
-    if not there and module_spec(f"{dotted}.{name}") is None:
-        raise ImportError(f"cannot import name {name!r} from {dotted!r} ({path})", name=dotted)
+        lacking = _undefined(dotted, Path(path), names) if path and path.endswith(".py") else []
+    for name in lacking:
+        if module_spec(f"{dotted}.{name}") is None:
+            raise ImportError(f"cannot import name {name!r} from {dotted!r} ({path})", name=dotted)
 
 
-def _defines(dotted: str, path: Path, name: str) -> bool:
-    """Tell whether a module may have a global name.
+def _undefined(dotted: str, path: Path, names: Sequence[str]) -> list[str]:
+    """Return which names no global of a module can have.
 
     Parsing costs milliseconds: it is left until a search of the text finds no definition.
     """
     text = path.read_text(encoding="utf-8", errors="replace")
-    if re.search(rf"^(?:(?:class|def|async def) +)?{name}\b", text, re.MULTILINE):
-        return True
+    found = _DEFINITION.findall(text)
+    if set(names) <= set(found):
+        return []
     module = read_module(dotted)
-    if module is None or name in module.bindings or module.stars:
-        return True
-    used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)}
-    return bool({"__getattr__", "globals", "exec"} & (used | module.bindings.keys()))
+    if module is None or module.stars:
+        return []
+    used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)} | module.bindings.keys()
+    return [] if _DYNAMIC & used else [name for name in names if name not in module.bindings]
 
 
 def _with_parents(dotted: str) -> list[str]:

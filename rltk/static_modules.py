@@ -46,8 +46,12 @@ class Definition:
     node: ast.AST
 
 
+@lru_cache(maxsize=4096)
 def module_spec(name: str) -> ModuleSpec | None:
-    """Return where a module is, without importing its parents as ``importlib.util.find_spec`` would."""
+    """Return where a module is, without importing its parents as ``importlib.util.find_spec`` would.
+
+    What was found is kept until :func:`forget`.
+    """
     parent, _, _ = name.rpartition(".")
     if not parent:
         return find_spec(name, None)
@@ -57,16 +61,28 @@ def module_spec(name: str) -> ModuleSpec | None:
     return find_spec(name, list(spec.submodule_search_locations))
 
 
+def forget() -> None:
+    """Look for modules anew: some may have been installed or removed since."""
+    importlib.invalidate_caches()
+    module_spec.cache_clear()
+
+
 def read_module(name: str) -> StaticModule | None:
     """Return the text of a module; None where there is none, as of extension modules.
 
     :raises SyntaxError: it is no Python.
     """
+    found = source_file(name)
+    return read_file(found[0], name, found[1]) if found else None
+
+
+def source_file(name: str) -> tuple[Path, str] | None:
+    """Return a module's file and what its relative imports are relative to; None where it has no text."""
     spec = module_spec(name)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return None
     is_package = spec.submodule_search_locations is not None
-    return read_file(Path(spec.origin), name, name if is_package else name.rpartition(".")[0])
+    return Path(spec.origin), name if is_package else name.rpartition(".")[0]
 
 
 def read_file(path: Path, name: str, package: str = "") -> StaticModule:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box, Space
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, VectorEnv
 
@@ -85,10 +86,12 @@ def agrees_about_its_spaces(world: World) -> None:
     require(not is_text(envs), "spaces() is not None, and make_vec() gives a text environment", fix=fix)
     fix = "return (single_observation_space, single_action_space)"
     require(isinstance(spaces, tuple) and len(spaces) == 2, f"spaces() returned {spaces!r}", fix=fix)
-    theirs = (envs.single_observation_space, envs.single_action_space)
-    for name, said, used in zip(("observation", "action"), spaces, theirs, strict=True):
+    for name, said, used, agrees in (
+        ("observation", spaces[0], envs.single_observation_space, spaces[0] == envs.single_observation_space),
+        ("action", spaces[1], envs.single_action_space, _takes(envs.single_action_space, spaces[1])),
+    ):
         problem = f"spaces() gives the {name} space {said}, make_vec() has {used}"
-        require(said == used, problem, fix="make both from the same options")
+        require(agrees, problem, fix="make both from the same options")
 
 
 def acts_without_global_randomness(world: World) -> None:
@@ -222,6 +225,14 @@ ACTING_CHECKS = (
     gives_independent_environments,
     passes_gymnasiums_check,
 )
+
+
+def _takes(used: Space[Any], said: Space[Any]) -> bool:
+    """Tell whether actions of the one space may be taken in the other: actions out of bounds may be cut off."""
+    if not (isinstance(used, Box) and isinstance(said, Box)):
+        return bool(used == said)
+    alike = used.shape == said.shape and used.dtype == said.dtype
+    return bool(alike and (used.low <= said.low).all() and (said.high <= used.high).all())
 
 
 def _play_until_one_ends(envs: VectorEnv) -> Trial:

@@ -110,6 +110,12 @@ class OtherSpaces(Line):
         return Walk.observation_space, gym.spaces.Discrete(3)
 
 
+@breach(r"spaces\(\) gives the observation space Box\(-2.0, .*, make_vec\(\) has Box\(-1.0")
+class NarrowerThanSaid(Line):
+    def spaces(self):
+        return gym.spaces.Box(-2.0, 11.0, (2,), np.float32), Walk.action_space
+
+
 @breach(r"spaces\(\) is None, and make_vec\(\) gives no text environment")
 class ClaimsToBeText(Line):
     def spaces(self):

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rltk.errors import UserError, suggestion
 from rltk.plugin_checks import KINDS
-from rltk.registry import get_registry
+from rltk.plugin_rows import plugin_rows
+from rltk.plugin_selection import select_sources
 
 #: What a template's folder and the entry points are named after, by what the command line accepts.
 _SHORT_NAMES = {
@@ -54,6 +55,11 @@ class _Package:
     def distribution(self) -> str:
         """What ``pip`` calls the package."""
         return f"rltk-{self.identifier.replace('_', '-')}"
+
+    @property
+    def plugin(self) -> str:
+        """The entry point, by whose name the plugin can be left out."""
+        return f"{self.kind}_{self.identifier}"
 
     def fill(self, template: str) -> str:
         """Return a template's text, or a file's name, with its own names replaced."""
@@ -127,10 +133,9 @@ def _check_name(package: _Package) -> None:
         fix = "begin with a letter; go on with at most 29 letters, digits, '-' and '_', no '-' or '_' last"
         raise UserError(where, "not a name for a plugin", got=name, fix=fix)
     kind = "reward_model" if package.kind == "reward" else package.kind
-    registry = get_registry()
-    taken = registry.names(kind) if kind in KINDS else []
-    plugins = [source.plugin for source in registry.sources]
-    if name in taken or f"{package.kind}_{package.identifier}" in plugins:
+    rows = plugin_rows(select_sources(), load=False)
+    taken = [component for row in rows for component in row.components]
+    if (kind, name) in taken or package.plugin in [row.source.plugin for row in rows]:
         fix = "choose another name (`rltk plugins` lists those taken)"
         raise UserError(where, f"another {package.kind} has that name", got=name, fix=fix)
     if importlib.util.find_spec(package.module) is not None:

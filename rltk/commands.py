@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from rltk.config import Recipe, load_recipe, read_recipe, recipe_names
 from rltk.errors import Interrupted, UserError
-from rltk.registry import Registry, load_plugins
+from rltk.registry import load_plugins
 
 
 def train(
@@ -56,40 +55,6 @@ def train(
         _keep_traceback(directory)
         raise
     _show_results(recipe, summary, directory)
-
-
-def list_plugins(options: Sequence[str], *, as_json: bool) -> None:
-    """Print every plugin with its state and components."""
-    rows = describe_plugins(load_plugins(options))
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    cells = [
-        [row["plugin"], row["status"], row["distribution"], row["error"] or ", ".join(row["provides"])]
-        for row in rows
-    ]
-    _print_table(["plugin", "status", "from", "provides"], cells)
-
-
-def describe_plugins(registry: Registry) -> list[dict[str, Any]]:
-    """Return one row a plugin: ``plugin``, ``status`` (ok, blocked, FAILED), ``distribution``, ``provides``
-    (``kind NAME`` each) and ``error``."""
-    failures = {failure.plugin: failure for failure in registry.failures}
-    rows = []
-    for source in registry.sources:
-        failure = failures.get(source.plugin)
-        blocked = registry.block_reason(source) is not None
-        provided = [item for item in registry.provided if item.plugin == source.plugin]
-        rows.append(
-            {
-                "plugin": source.plugin,
-                "status": "blocked" if blocked else "FAILED" if failure else "ok",
-                "distribution": source.distribution,
-                "provides": [f"{item.kind} {item.component.name}" for item in provided],
-                "error": f"{type(failure.error).__name__}: {failure.error}" if failure else None,
-            }
-        )
-    return rows
 
 
 def list_environments(options: Sequence[str]) -> None:

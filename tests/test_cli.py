@@ -73,7 +73,7 @@ def test_resuming_needs_only_the_run(
         (["generate", "absent", "hello"], "no run is here"),
         (["generate", "x", "hello", "--seed", "-1"], "command line: Invalid value for '--seed'"),
         (["report", "absent"], "holds no run"),
-        (["plugins", "-p", "absent.py"], "-p absent: ImportError: no such file"),
+        (["envs", "-p", "absent.py"], "-p absent: ImportError: no such file"),
         (["plugins", "-p", "no:absent"], "-p: no plugin to leave out, got 'absent'"),
     ],
 )
@@ -110,12 +110,12 @@ def test_plugins_are_listed_with_their_state(capsys: pytest.CaptureFixture[str])
     assert run("plugins", "--json", "-p", str(TOY_PLUGIN)) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["plugin"] == "toy_plugin" and row["status"] == "ok" and row["error"] is None
-    assert "stage count" in row["provides"] and "reward_model polite" in row["provides"]
+    assert {"kind": "stage", "name": "count"} in row["provides"]
     assert run("plugins", "-p", str(TOY_PLUGIN), "-p", "no:toy_plugin") == 0
     assert "blocked" in capsys.readouterr().out
 
 
-def test_a_failed_plugin_is_listed(
+def test_a_failed_plugin_is_listed_and_refused_only_where_plugins_must_work(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from importlib.metadata import EntryPoint
@@ -124,8 +124,12 @@ def test_a_failed_plugin_is_listed(
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     assert run("plugins", "--json") == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)[0]["status"] == "FAILED"
-    assert printed.err.startswith("rltk: warning: plugin 'lost'")
+    assert json.loads(printed.out)[0]["status"] == "FAILED" and printed.err == ""
+    assert run("plugins", "--strict-plugins") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "rltk: error: --strict-plugins: plugin 'lost' of unknown failed to load: ModuleNot"
+    )
 
 
 def test_environments_and_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,5 +166,5 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
 
 
 def test_the_registry_of_a_command_is_the_processs(recipe_file: Path) -> None:
-    assert run("plugins", "-p", str(TOY_PLUGIN)) == 0
+    assert run("envs", "-p", str(TOY_PLUGIN)) == 0
     assert rltk.get_registry().names("stage") == ["count"]

@@ -228,7 +228,7 @@ ACTING_CHECKS = (
 
 
 def _takes(used: Space[Any], said: Space[Any]) -> bool:
-    """Tell whether actions of the one space may be taken in the other: actions out of bounds may be cut off."""
+    """Tell whether an environment takes all actions of a space; it may cut off those out of bounds."""
     if not (isinstance(used, Box) and isinstance(said, Box)):
         return bool(used == said)
     alike = used.shape == said.shape and used.dtype == said.dtype

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rltk.models import load_reward_model
+from rltk.models import load_reward_model, quiet_transformers
 
 
 class RewardModelCritic(nn.Module):
@@ -29,7 +29,8 @@ class RewardModelCritic(nn.Module):
 
     def save(self, directory: Path) -> None:
         """Write a folder that ``AutoModelForSequenceClassification`` opens."""
-        self.model.save_pretrained(directory)
+        with quiet_transformers():
+            self.model.save_pretrained(directory)
 
 
 class HeadCritic(nn.Module):

@@ -49,6 +49,11 @@ class Comparisons(Stage):
     """
 
     name = "comparisons"
+    paper = (
+        "Ouyang et al. 2022, Training language models to follow instructions with human feedback, "
+        "arXiv:2203.02155"
+    )
+    check_recipe = "instructgpt-tiny"
 
     class Config(ComponentConfig):
         """Options of the comparisons stage."""

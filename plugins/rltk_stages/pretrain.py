@@ -42,6 +42,7 @@ class Pretrain(Stage):
     """Trains a base model on packed documents and leaves it in ``policy``."""
 
     name = "pretrain"
+    check_recipe = "instructgpt-tiny"
 
     class Config(TrainingConfig):
         """Options of the pretrain stage."""

@@ -34,6 +34,11 @@ class RewardModelTraining(Stage):
     """
 
     name = "reward_model"
+    paper = (
+        "Ouyang et al. 2022, Training language models to follow instructions with human feedback, "
+        "arXiv:2203.02155"
+    )
+    check_recipe = "instructgpt-tiny"
 
     class Config(TrainingConfig):
         """Options of the reward_model stage."""

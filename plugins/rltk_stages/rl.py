@@ -40,11 +40,19 @@ class ReinforcementLearning(Stage):
     """Improves a policy with any algorithm, by any reward (Ouyang et al. 2022, section 3.5)."""
 
     name = "rl"
+    paper = (
+        "Ouyang et al. 2022, Training language models to follow instructions with human feedback, "
+        "arXiv:2203.02155"
+    )
+    check_recipe = "instructgpt-tiny"
 
     class Config(ComponentConfig):
         """Options of the rl stage."""
 
-        policy: PolicySpec = Field(description="The policy to train.")
+        policy: PolicySpec = Field(
+            examples=[{"name": "causal_lm", "path": "$RUN/stages/sft/policy"}],
+            description="The policy to train.",
+        )
         algorithm: AlgorithmSpec = Field(
             ComponentSpec(name="ppo"), description="What improves the policy from rollouts."
         )

@@ -33,6 +33,11 @@ class SupervisedFineTuning(Stage):
     """
 
     name = "sft"
+    paper = (
+        "Ouyang et al. 2022, Training language models to follow instructions with human feedback, "
+        "arXiv:2203.02155"
+    )
+    check_recipe = "instructgpt-tiny"
 
     class Config(TrainingConfig):
         """Options of the sft stage."""

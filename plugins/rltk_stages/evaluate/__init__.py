@@ -37,12 +37,15 @@ class Evaluate(Stage):
     """
 
     name = "evaluate"
+    check_recipe = "instructgpt-tiny"
 
     class Config(ComponentConfig):
         """Options of the evaluate stage."""
 
         policies: dict[str, EvaluatedPolicy] = Field(
-            min_length=1, description="The policies in the order they are shown, the final one last."
+            min_length=1,
+            examples=[{"rl": {"policy": {"name": "causal_lm", "path": "$RUN/stages/rl/policy"}}}],
+            description="The policies in the order they are shown, the final one last.",
         )
         baseline: str | None = Field(None, description="The policy that win rates compare with.")
         reference: str | None = Field(None, description="The policy that KL is measured to.")

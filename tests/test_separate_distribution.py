@@ -196,6 +196,15 @@ def _assert_new_plugin_worked(kind: str, run: Path) -> None:
         assert summary["rl"]["iterations"] == 1
 
 
+def test_the_wheel_holds_what_new_plugins_are_made_from(installation: Installation, tmp_path: Path) -> None:
+    shown = installation.run("rltk", "plugins", "new", "policy", "mine", "there", cwd=tmp_path)
+    here = new_plugin("policy", "mine", tmp_path / "here")
+    names = [str(path.relative_to(tmp_path / "here")) for path in here]
+    assert shown.splitlines()[: len(names)] == [str(Path("there", name)) for name in names]
+    for name in names:
+        assert (tmp_path / "there" / name).read_text() == (tmp_path / "here" / name).read_text()
+
+
 def test_the_tests_that_come_with_the_packages_pass(installation: Installation, tmp_path: Path) -> None:
     folders = [installation.new.parent / "rltk-wordsort", *(installation.new / kind for kind in KINDS)]
     tests = [str(folder / "tests") for folder in folders]

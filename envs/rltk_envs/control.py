@@ -26,7 +26,7 @@ class Control(Environment):
     class Config(ComponentConfig):
         """Options of ``gymnasium``."""
 
-        id: str = Field(description="Registered Gymnasium id, such as CartPole-v1.")
+        id: str = Field(examples=["CartPole-v1"], description="Registered Gymnasium id, such as CartPole-v1.")
         options: dict[str, Any] = Field({}, description="Keyword arguments of gymnasium.make.")
 
     @classmethod

@@ -66,20 +66,27 @@ class Files(Environment):
         An empty path asks for a value: it is an error at the start of a run, before any work.
         """
 
-        corpus: Sources | None = Field(None, description="Pretraining documents: text, or JSONL with text.")
+        corpus: Sources | None = Field(
+            None, examples=["corpus.txt"], description="Pretraining documents: text, or JSONL with text."
+        )
         corpus_validation: Sources | None = Field(
             None, description="Held-out documents; null sets some of the corpus aside."
         )
         corpus_separator: str = Field(
             "<|endoftext|>", min_length=1, description="What stands between two documents of a text file."
         )
-        demonstrations: Sources | None = Field(None, description="Rows with prompt and response.")
+        demonstrations: Sources | None = Field(
+            None, examples=["demonstrations.jsonl"], description="Rows with prompt and response."
+        )
         comparisons: Sources | None = Field(
             None,
+            examples=["comparisons.jsonl"],
             description="Rows with prompt, chosen, rejected; or prompt, responses and ranks (1 best) or "
             "ranking (indices, best first).",
         )
-        prompts: Sources | None = Field(None, description="Rows with prompt, to train and evaluate on.")
+        prompts: Sources | None = Field(
+            None, examples=["demonstrations.jsonl"], description="Rows with prompt, to train and evaluate on."
+        )
         columns: dict[str, str] = Field(
             {}, description="What the sources call a column, as {prompt: question, response: answer}."
         )

@@ -33,6 +33,7 @@ class PPO(Algorithm):
     """Clipped-surrogate policy gradient, several epochs on every rollout."""
 
     name = "ppo"
+    paper = "Schulman et al. 2017, Proximal Policy Optimization Algorithms, arXiv:1707.06347"
 
     class Config(ComponentConfig):
         """Options of PPO."""

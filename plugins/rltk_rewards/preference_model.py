@@ -30,6 +30,10 @@ class PreferenceModel(RewardModel):
     """
 
     name = "preference_model"
+    paper = (
+        "Ouyang et al. 2022, Training language models to follow instructions with human feedback, "
+        "arXiv:2203.02155"
+    )
 
     class Config(ComponentConfig):
         """Options of the preference_model reward."""

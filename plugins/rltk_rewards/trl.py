@@ -38,7 +38,9 @@ class TRLFunction(RewardModel):
         """Options of the trl reward."""
 
         function: str = Field(
-            min_length=1, description="The function: MODULE.FUNCTION, or FILE.py:FUNCTION for a file."
+            min_length=1,
+            examples=["rewards.py:accuracy"],
+            description="The function: MODULE.FUNCTION, or FILE.py:FUNCTION for a file.",
         )
         conversational: bool = Field(
             False, description="Give prompts and completions as lists of messages, not as texts."

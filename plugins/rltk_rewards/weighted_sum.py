@@ -41,7 +41,9 @@ class WeightedSum(RewardModel):
         """Options of the weighted_sum reward."""
 
         rewards: dict[Label, Annotated[WeightedSpec, Kind("reward_model")]] = Field(
-            min_length=1, description="The parts by a label each: name, weight and the reward's own options."
+            min_length=1,
+            examples=[{"help": {"name": "preference_model"}, "length": {"name": "length", "weight": 0.1}}],
+            description="The parts by a label each: name, weight and the reward's own options.",
         )
         missing: Literal["unscorable", "skip"] = Field(
             "unscorable",

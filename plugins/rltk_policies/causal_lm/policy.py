@@ -38,7 +38,11 @@ class CausalLMPolicy(Policy):
     class Config(ComponentConfig):
         """Options of ``causal_lm``."""
 
-        path: str | None = Field(None, description="Folder or hub id of the model and its tokenizer.")
+        path: str | None = Field(
+            None,
+            examples=["$RUN/stages/sft/policy"],
+            description="Folder or hub id of the model and its tokenizer.",
+        )
         critic: Literal["separate", "detached", "shared"] = Field(
             "detached",
             description="separate: a model of its own, started from a reward model; detached: a linear head "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from rltk.config import Kind
 
@@ -33,11 +34,17 @@ def type_name(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     return _with_constraints(_plain(annotation, origin, arguments), constraints(metadata))
 
 
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    """Yield what annotates a type, the contents of pydantic's ``Field(...)`` included."""
+    for item in metadata:
+        yield from item.metadata if isinstance(item, FieldInfo) else [item]
+
+
 def constraints(metadata: Iterable[Any]) -> dict[str, Any]:
     """Return the bounds among a field's metadata by their pydantic names: ``{"gt": 0}``."""
     return {
         key: value
-        for item in metadata
+        for item in _flat(metadata)
         for key in _CONSTRAINTS
         if (value := getattr(item, key, None)) is not None and not callable(value)
     }

@@ -56,3 +56,18 @@ def parse(text: str, where: str) -> Any:
 def dump(value: Any) -> str:
     """Return plain values as YAML, keys in their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def inline(value: Any) -> str:
+    """Return a plain value as YAML on one line, numbers as people write them."""
+    if isinstance(value, float):
+        return repr(value)
+    shown = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf"),
+    )
+    return shown.removesuffix("\n").removesuffix("\n...")

@@ -63,7 +63,7 @@ def reward(
     attributes = {
         "name": function.__name__,
         "function": staticmethod(function),
-        "__doc__": function.__doc__,
+        "__doc__": function.__doc__ or f"Pays what the function {function.__name__} returns.",
         "__module__": function.__module__,
     }
     return type(function.__name__, (base,), attributes)

@@ -8,17 +8,17 @@ from typing import Any
 
 from rltk.policy import Policy
 from rltk.testing.components import Component, component_under_check
-from rltk.testing.policy_acting import ACTING_CHECKS
+from rltk.testing.policy_acting import ACTING_CHECKS, TEXT_ACTING_CHECKS
 from rltk.testing.policy_cases import Case, cases
-from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_CHECKS
+from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_LEARNING_CHECKS
 from rltk.testing.policy_saving import SAVING_CHECKS
 from rltk.testing.running import Progress, ignore, run_checks
 
 
 def contract(case: Case) -> tuple[Callable[[Case], None], ...]:
     """Return the checks that a policy has to pass in a world."""
-    text = TEXT_CHECKS if case.actions is None else ()
     listed = LISTED_CHECKS if case.lists_actions(case.make()) else ()
+    text = (*TEXT_LEARNING_CHECKS, *TEXT_ACTING_CHECKS) if case.actions is None else ()
     return (*ACTING_CHECKS, *listed, *LEARNING_CHECKS, *text, *SAVING_CHECKS)
 
 

@@ -74,6 +74,16 @@ def values_as_it_evaluates(case: Case) -> None:
     require_close(rollout.values, evaluated, rollout, "acting", "evaluate()", "value", fix)
 
 
+def reads_what_was_appended(case: Case) -> None:
+    """Acting reads the tokens that the environment appends between two actions."""
+    policy = case.shaken()
+    rollout = case.dialogue(policy)
+    with torch.no_grad():
+        evaluated = policy.evaluate(rollout).logprobs
+    fix = "a text may grow by more than the token chosen last: read all of it up to observations['length']"
+    require_close(rollout.logprobs, evaluated, rollout, "acting", "evaluate()", "log-probability", fix)
+
+
 def ignores_the_number_of_slots(case: Case) -> None:
     """The same streams give the same episodes, whatever the number of slots."""
     policy = case.shaken()
@@ -152,6 +162,8 @@ ACTING_CHECKS = (
     samples_from_its_distribution,
     takes_the_mode,
 )
+#: For text alone.
+TEXT_ACTING_CHECKS = (reads_what_was_appended,)
 
 
 def require_close(

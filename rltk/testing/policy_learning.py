@@ -215,7 +215,7 @@ LEARNING_CHECKS = (
     sends_gradients_where_it_says,
 )
 #: For text alone.
-TEXT_CHECKS = (reads_what_the_environment_said,)
+TEXT_LEARNING_CHECKS = (reads_what_the_environment_said,)
 #: Where the actions are few enough to be listed.
 LISTED_CHECKS = (adds_up,)
 

@@ -96,7 +96,8 @@ class _Finished:
 class TextWorld(VectorEnv):
     """Prompts of 1 to 9 tokens drawn from the episode's number; EOS or a budget of its own ends a response.
 
-    :param longest: tokens in the longest response.
+    :param longest: actions in the longest response.
+    :param speaks: append a token of its own after every second action, the third of every three.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -107,13 +108,14 @@ class TextWorld(VectorEnv):
         tokenizer: PreTrainedTokenizerBase,
         *,
         longest: int = 7,
+        speaks: bool = False,
     ) -> None:
         self.num_envs, self.tokenizer = num_envs, tokenizer
-        self.longest = longest
+        self.longest, self.speaks = longest, speaks
         self.pad_id, self.eos_id = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.defer_scoring, self.group_size = False, 1
         self._words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
-        self._width = 9 + longest
+        self._width = 9 + 2 * longest
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Deal the episodes that ``options`` ask for, as text environments do."""
@@ -121,7 +123,7 @@ class TextWorld(VectorEnv):
         self._end = self._next + int(options["episodes"])
         self._rows: list[list[int]] = [[] for _ in range(self.num_envs)]
         self._prompts: list[tuple[int, ...]] = [()] * self.num_envs
-        self._episode = [-1] * self.num_envs
+        self._episode, self._taken = [-1] * self.num_envs, [0] * self.num_envs
         self._count = 0
         for slot in range(self.num_envs):
             self._deal(slot)
@@ -135,14 +137,16 @@ class TextWorld(VectorEnv):
             if self._episode[slot] < 0:
                 continue
             self._rows[slot].append(int(actions[slot]))
-            length = len(self._rows[slot]) - len(self._prompts[slot])
+            self._taken[slot] += 1
             terminated[slot] = actions[slot] == self.eos_id
-            truncated[slot] = length >= ragged_length(self._episode[slot], self.longest)
+            truncated[slot] = self._taken[slot] >= ragged_length(self._episode[slot], self.longest)
             truncated[slot] &= not terminated[slot]
             if terminated[slot] or truncated[slot]:
                 finished[slot] = _Finished(self._build(slot, bool(terminated[slot])))
                 self._count += 1
                 self._deal(slot)
+            elif self.speaks and self._taken[slot] % 2 == 0:
+                self._rows[slot].append(self._words[0])
         info = {"final_info": {"finished": finished}} if (terminated | truncated).any() else {}
         return self._observe(), np.zeros(self.num_envs), terminated, truncated, info
 
@@ -157,6 +161,7 @@ class TextWorld(VectorEnv):
         generator = numpy_generator("prompt", self._next)
         prompt = generator.choice(self._words, size=int(generator.integers(1, 10))).tolist()
         self._episode[slot], self._rows[slot], self._prompts[slot] = self._next, prompt, tuple(prompt)
+        self._taken[slot] = 0
         self._next += 1
 
     def _build(self, slot: int, terminated: bool) -> Episode:

@@ -17,8 +17,8 @@ from torch import nn
 import rltk
 from rltk.registry import get_registry
 from rltk.testing import check_policy
-from rltk.testing.policy_acting import ACTING_CHECKS
-from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_CHECKS
+from rltk.testing.policy_acting import ACTING_CHECKS, TEXT_ACTING_CHECKS
+from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_LEARNING_CHECKS
 from rltk.testing.policy_saving import SAVING_CHECKS
 from rltk.testing.reference_policy import LinearPolicy, LinearSession
 from rltk.testing.running import title
@@ -475,7 +475,8 @@ def test_what_is_wrong_is_named(mutant, reason):
 
 
 def test_every_check_says_what_it_holds_a_policy_to():
-    checks = [*ACTING_CHECKS, *LEARNING_CHECKS, *TEXT_CHECKS, *LISTED_CHECKS, *SAVING_CHECKS]
+    text = [*TEXT_ACTING_CHECKS, *TEXT_LEARNING_CHECKS]
+    checks = [*ACTING_CHECKS, *LEARNING_CHECKS, *LISTED_CHECKS, *SAVING_CHECKS, *text]
     titles = [title(check) for check in checks]
     assert len(set(titles)) == len(titles)
     assert all(len(line) < 110 for line in titles)

@@ -69,6 +69,17 @@ class MixesSlots(Mutant):
                 self._row = np.roll(self._row, 1)
 
 
+class ReadsOneToken(Mutant):
+    """Takes for granted that a text grows by its own token alone."""
+
+    class acting(CausalLMSession):  # noqa: N801
+        def act(self, observations, *, stream, active, deterministic=False):
+            if self._cache is not None:
+                going_on = active & (stream.positions > 0)
+                self._cached[going_on] = observations["length"][going_on, 0] - 1
+            return super().act(observations, stream=stream, active=active, deterministic=deterministic)
+
+
 class OwnDice(Mutant):
     """Numbers its draws by slot instead of by episode."""
 
@@ -136,6 +147,7 @@ class LeavesDropoutOn(Mutant):
         (Warm, r"the first ratio is 1: log-probability of action \d+ of episode \d+ is"),
         (KeepsTheCache, "the first ratio is 1"),
         (MixesSlots, "the first ratio is 1"),
+        (ReadsOneToken, "Acting reads the tokens that the environment appends between two actions: log-prob"),
         (OwnDice, "give different actions in episode"),
         (ReadsPadding, r"other padding|the row alone"),
         (CountsFromTheEnd, "Tokens that are no actions are read, but not scored"),

@@ -114,17 +114,13 @@ class StageRuns:
         shutil.move(workplace, outcome.directory)
         return outcome
 
-    def _begin(self, recipe: Recipe, workplace: Path) -> None:
-        """Make a run directory in which the stage is next."""
-        workplace.mkdir()
-        if self._earlier:
-            self._run_earlier_stages()
-            shutil.copyfile(self._before / "metrics.jsonl", workplace / "metrics.jsonl")
-        for name in self._earlier:
-            shutil.copytree(self._before / "stages" / name, workplace / "stages" / name)
-        (workplace / "config.yaml").write_text(yaml_io.dump(recipe.resolved()), encoding="utf-8")
+    def run_earlier_stages(self) -> None:
+        """Run the stages before this one, unless they are done; call it before :meth:`run`.
 
-    def _run_earlier_stages(self) -> None:
+        :raises UserError: there is a run of another recipe, or one that has not come so far.
+        """
+        if not self._earlier:
+            return
         recipe = validate_recipe({**self.tree, "stages": self._earlier}, "recipe")
         config = self._before / "config.yaml"
         if not config.is_file():
@@ -145,6 +141,15 @@ class StageRuns:
         if missing:
             fix = "finish it with rltk train --resume"
             raise UserError(str(self._before), f"stage {missing[0]} of this run is not done", fix=fix)
+
+    def _begin(self, recipe: Recipe, workplace: Path) -> None:
+        """Make a run directory in which the stage is next."""
+        workplace.mkdir()
+        if self._earlier:
+            shutil.copyfile(self._before / "metrics.jsonl", workplace / "metrics.jsonl")
+        for name in self._earlier:
+            shutil.copytree(self._before / "stages" / name, workplace / "stages" / name)
+        (workplace / "config.yaml").write_text(yaml_io.dump(recipe.resolved()), encoding="utf-8")
 
 
 def _only(mapping: Mapping[str, Any], keys: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -206,14 +211,17 @@ def _spied(stage: type[Stage], watcher: Watcher) -> type[Stage]:
             outcome.randomness = error
         after = _files(self.context.run_directory)
         outcome.written = [path for path in after if after[path] != before.get(path)]
-        return outcome.results if is_plain(outcome.results) else {}
+        return outcome.results if _fits_into_the_summary(outcome.results) else {}
 
     return type(stage.__name__, (stage,), {"run": run, "__doc__": stage.__doc__})
 
 
-def is_plain(results: Any) -> bool:
-    """Tell whether results are a mapping that can be written as JSON."""
-    return isinstance(results, Mapping) and unwritable(results) is None
+def _fits_into_the_summary(results: Any) -> bool:
+    """Tell whether a run can go on with what the stage returned, right or not in every detail."""
+    if not isinstance(results, Mapping) or unwritable(results) is not None:
+        return False
+    policies = results.get("policies", {})
+    return isinstance(policies, Mapping) and all(isinstance(values, Mapping) for values in policies.values())
 
 
 def unwritable(value: Any, where: str = "") -> str | None:

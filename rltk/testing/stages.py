@@ -76,8 +76,9 @@ def check_stage(
             component_under_check("stage", stage, given, scratch / "files", progress) as found,
             watched(stage, name, TinyText) as watcher,
         ):
-            subject = _Subject(StageRuns(tree, directory or scratch / "before", scratch, watcher))
-            run_checks(found.who, CHECKS, subject, progress)
+            runs = StageRuns(tree, directory or scratch / "before", scratch, watcher)
+            runs.run_earlier_stages()
+            run_checks(found.who, CHECKS, _Subject(runs), progress)
 
 
 def refuses_unknown_options(subject: _Subject) -> None:

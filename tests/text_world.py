@@ -1,28 +1,11 @@
 """Tiny language models and prompts, made from configs, for tests of text policies."""
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from rltk.rng import numpy_generator, seeded_initialisation
-
-WORDS = ["<pad>", "<eos>", "<unk>", *(f"w{i}" for i in range(29))]
-
-
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a word-level tokenizer of 32 entries; ids 0, 1, 2 are pad, EOS and unknown."""
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
-    )
+from rltk.testing.worlds import WORDS
+from rltk.testing.worlds import word_tokenizer as word_tokenizer
 
 
 def tiny_model(kind: str = "llama", context: int = 48, scale: float = 4.0) -> PreTrainedModel:

@@ -116,7 +116,9 @@ def _undefined(dotted: str, path: Path, names: Sequence[str]) -> list[str]:
     if module is None or module.stars:
         return []
     used = {node.id for node in ast.walk(module.tree) if isinstance(node, ast.Name)} | module.bindings.keys()
-    return [] if _DYNAMIC & used else [name for name in names if name not in module.bindings]
+    # A package that imports from itself does not thereby have what it imports.
+    own = [name for name in names if module.bindings.get(name, f"{dotted}.{name}") == f"{dotted}.{name}"]
+    return [] if _DYNAMIC & used else own
 
 
 def _with_parents(dotted: str) -> list[str]:

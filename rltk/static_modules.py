@@ -15,11 +15,11 @@ from rltk.light_imports import HEAVY, find_spec
 
 #: Names of a module or function: what an import binds them to as a dotted name, else the statement or value.
 Bindings = dict[str, "ast.AST | str"]
-_NOT_FOLLOWED = HEAVY | sys.stdlib_module_names | {"rltk"}
+_NOT_FOLLOWED = HEAVY | sys.stdlib_module_names | {"pluggy", "rltk"}
 _LONGEST_CHAIN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StaticModule:
     """A module's text, parsed.
 
@@ -38,7 +38,7 @@ class StaticModule:
     stars: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definition:
     """What a name stands for, and the module where that stands."""
 
@@ -126,8 +126,8 @@ def resolve(module: StaticModule, node: ast.AST, local: Bindings | None = None) 
     """Return what an expression stands for.
 
     :param local: the names of the function that it is in.
-    :returns: a definition; the dotted name of what is not read here (rltk, the standard library, heavy
-        packages, modules themselves); None where it cannot be known.
+    :returns: a definition; the dotted name of what is not read here (rltk, pluggy, the standard library,
+        heavy packages, modules themselves); None where it cannot be known.
     """
     return _resolve(module, node, local or {}, 0)
 

@@ -19,9 +19,10 @@ from rltk.rng import torch_generator
 from rltk.rollout import collect
 from rltk.testing.components import Component, component_under_check
 from rltk.testing.guards import difference, unchanged, untouched_rng
-from rltk.testing.reference_policy import LinearPolicy, shake
+from rltk.testing.reference_policy import BigramPolicy, LinearPolicy, shake
 from rltk.testing.running import Progress, fail, ignore, require, run_checks
-from rltk.testing.tiny_envs import FEATURES, ArrayWorld
+from rltk.testing.tiny_envs import FEATURES, ArrayWorld, TextWorld
+from rltk.testing.worlds import word_tokenizer
 from rltk.training import load_weights, weights
 from rltk.types import Rollout
 
@@ -54,8 +55,8 @@ def check_algorithm(
 ) -> None:
     """Assert that an algorithm keeps its contract.
 
-    It is given rollouts of 24 episodes of 1 to 7 actions, in groups of eight that see the same, as a rollout
-    with ``group_size`` 2, 4 or 8 has them; the policy is linear in the observation.
+    It is given rollouts of 24 episodes of 1 to 7 actions, in groups of eight that see the same; the policy is
+    linear in the observation, and, once, in the last token of a text.
 
     :param component: the class, or the name of a registered one.
     :param options: for its Config; None: what its ``check_options`` returns.
@@ -67,9 +68,11 @@ def check_algorithm(
         run_checks(found.who, ALGORITHM_CHECKS, found, progress)
 
 
-def start(found: Component, *, seed: int = 0, **collaborators: Any) -> Trial:
+def start(
+    found: Component, *, policy: LinearPolicy | None = None, seed: int = 0, **collaborators: Any
+) -> Trial:
     """Return a fresh algorithm on a fresh policy; the seed is that of the algorithm's generator."""
-    policy = LinearPolicy(FEATURES, _ACTIONS)
+    policy = LinearPolicy(FEATURES, _ACTIONS) if policy is None else policy
     shake(policy.parameters(), seed=0)
     given = {"auxiliary_loss": None, "generator": torch_generator(seed), **collaborators}
     return Trial(found.make(policy=policy, **given), policy)
@@ -137,7 +140,7 @@ def is_repeatable(found: Component) -> None:
 def ignores_padding(found: Component) -> None:
     """What stands where the mask is False does not matter."""
     trial, other = start(found), start(found)
-    rollout = rollout_of(trial.policy)
+    rollout = with_reference(rollout_of(trial.policy))
     trial.algorithm.update(rollout)
     other.algorithm.update(with_garbage(rollout))
     furthest = _furthest(trial.policy, other.policy)
@@ -148,7 +151,7 @@ def ignores_padding(found: Component) -> None:
 def with_garbage(rollout: Rollout) -> Rollout:
     """Return the rollout with other finite numbers wherever its mask is False."""
     mask = rollout.mask
-    numbers = {"logprobs": -3.0, "rewards": 50.0, "values": -20.0}
+    numbers = {"logprobs": -3.0, "ref_logprobs": -2.0, "rewards": 50.0, "values": -20.0}
     changes: dict[str, Tensor] = {
         name: torch.where(mask, getattr(rollout, name), number) for name, number in numbers.items()
     }
@@ -156,6 +159,12 @@ def with_garbage(rollout: Rollout) -> Rollout:
     if rollout.observations is not None:
         changes["observations"] = torch.where(mask[..., None], rollout.observations, 7.0)
     return rollout.replace(**changes)
+
+
+def with_reference(rollout: Rollout) -> Rollout:
+    """Return the rollout with log-probabilities of a reference policy that is near."""
+    nearby = torch.where(rollout.mask, rollout.logprobs - 0.1 * rollout.logprobs.cos(), 0.0)
+    return rollout.replace(ref_logprobs=nearby)
 
 
 def learns_from_part_of_a_rollout(found: Component) -> None:
@@ -231,13 +240,30 @@ def takes_an_auxiliary_loss(found: Component) -> None:
             trial.algorithm.update(rollout_of(trial.policy), progress=progress)
 
 
+def takes_text(found: Component) -> None:
+    """It learns from a rollout of text, with a reference, as it does from arrays."""
+    tokenizer = word_tokenizer()
+    trial = start(found, policy=BigramPolicy(tokenizer))
+    rollout = with_reference(collect(TextWorld(8, tokenizer), trial.policy, episodes=_ROWS, seed=0))
+    rollout = rollout.replace(
+        rewards=(rollout.actions % 2 * rollout.mask).float(), groups=rollout.episode_ids // _GROUP
+    )
+    before = _copy(trial.policy)
+    metrics = trial.algorithm.update(rollout)
+    require(all(map(math.isfinite, metrics.values())), f"update() returned {metrics}", fix="mind the mask")
+    moved = difference(before["actor.weight"], _copy(trial.policy)["actor.weight"]) is not None
+    fix = "use the policy's methods and arrays [B, T]; rollout.observations is None in text"
+    require(moved, "the actor's weights are the same after an update on text", fix=fix)
+
+
 def learns_a_bandit(found: Component) -> None:
     """It learns which of two arms pays."""
     policy = LinearPolicy(FEATURES, 2)
     algorithm = found.make(policy=policy, generator=torch_generator(0), auxiliary_loss=None)
     envs = ArrayWorld(16, spaces.Discrete(2), longest=1, constant=True)
     for seed in range(_BANDIT_UPDATES):
-        algorithm.update(collect(envs, policy, episodes=_BANDIT_EPISODES, seed=seed))
+        rollout = collect(envs, policy, episodes=_BANDIT_EPISODES, seed=seed)
+        algorithm.update(rollout.replace(groups=rollout.episode_ids // _GROUP))
     rollout = collect(envs, policy, episodes=1, seed=0)
     with torch.no_grad():
         probability = float(policy.distribution_parameters(rollout).softmax(-1)[0, 0, 1])
@@ -258,6 +284,7 @@ ALGORITHM_CHECKS = (
     refuses_what_is_not_finite,
     goes_on_from_a_checkpoint,
     takes_an_auxiliary_loss,
+    takes_text,
     learns_a_bandit,
 )
 

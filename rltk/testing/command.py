@@ -31,7 +31,7 @@ def check_plugin(name: str, overrides: Sequence[str], options: Sequence[str]) ->
         names = ", ".join(repr(item.component.name) for item in found)
         fix = f"name one of its components: {names}"
         raise UserError(overrides[0], f"{name!r} has several components to give options to", fix=fix)
-    if given is not None:
+    if given is not None and found[0].kind != "stage":  # those of a stage stand beside its recipe's
         build_config(found[0].kind, found[0].component.name, given, where=name)
     failures = [error for item in found if (error := _check(item, given)) is not None]
     for failure in failures:
@@ -78,7 +78,7 @@ def _check(item: Provided, options: Mapping[str, Any] | None) -> AssertionError 
     check: Callable[..., None] = getattr(rltk.testing, f"check_{item.kind}")
     print(f"{item.kind} {item.component.name} ({item.plugin}, {item.distribution})")
     try:
-        check(item.component, options, progress=_show)
+        check(item.component, options=options, progress=_show)
     except OptionsNeededError as error:
         where, _, reason = str(error).partition(": ")
         what, _, fix = reason.partition(" Fix: ")

@@ -69,6 +69,7 @@ def component_under_check(
     :param component: a class, or the name of a registered one.
     :param options: for its Config; None: what its ``check_options`` returns.
     :param directory: an empty folder for files; None: a temporary one.
+    :raises UserError: nobody registered a component of that name.
     :raises OptionsNeededError: its Config requires options that nobody gave.
     :raises AssertionError: the component does not hold its contract.
     """
@@ -78,7 +79,7 @@ def component_under_check(
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rltk-check-")))
         bare = Component(kind, cls, {}, directory)
         run_checks(bare.who, CLASS_CHECKS, bare, progress)
-        chosen = cls.check_options(directory) if options is None else options
+        chosen = _offered_options(bare) if options is None else options
         subject = Component(kind, cls, chosen, directory)
         _require_options(subject)
         run_checks(subject.who, CONFIG_CHECKS, subject, progress)
@@ -91,6 +92,17 @@ def _find(kind: str, component: type[Any] | str) -> type[Any]:
 
         return get_registry().get(kind, component)
     return component
+
+
+def _offered_options(subject: Component) -> Mapping[str, Any]:
+    try:
+        options = subject.cls.check_options(subject.directory)
+    except Exception as error:
+        seen = f"{subject.who}: check_options() raised {type(error).__name__}: {error}"
+        raise AssertionError(f"{seen}. Fix: put what it needs into the directory it is given.") from error
+    seen = f"{subject.who}: check_options() returned {options!r}"
+    require(isinstance(options, Mapping), seen, fix="return a dict of options")
+    return options
 
 
 def _require_options(subject: Component) -> None:

@@ -1,4 +1,4 @@
-"""A policy small enough to be right by inspection, to try algorithms on."""
+"""Policies small enough to be right by inspection, to try algorithms on: of arrays, and of text."""
 
 from __future__ import annotations
 
@@ -47,11 +47,20 @@ class LinearPolicy(Policy):
 
     def value(self, batch: Rollout) -> Tensor:
         """Return the critic's values ``[B, T]``."""
-        return torch.where(batch.mask, self.critic(batch.observations)[..., 0], 0.0)
+        return torch.where(batch.mask, self.critic(self.features(batch))[..., 0], 0.0)
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits ``[B, T, n]``."""
-        return self.actor(batch.observations)
+        return self.actor(self.features(batch))
+
+    def features(self, batch: Rollout) -> Tensor:
+        """Return what the logits are linear in, ``[B, T, inputs]``."""
+        assert batch.observations is not None
+        return batch.observations
+
+    def seen(self, observations: Any) -> Tensor:
+        """Return the same of a vector environment's observations, ``[N, inputs]``."""
+        return torch.from_numpy(observations)
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies ``[B, T]``."""
@@ -76,6 +85,32 @@ class LinearPolicy(Policy):
         save_file(self.state_dict(), directory / "model.safetensors")
 
 
+class BigramPolicy(LinearPolicy):
+    """A language model that looks at the last token only."""
+
+    name = "bigram"
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(len(tokenizer), len(tokenizer))
+        self.tokenizer = tokenizer
+
+    def features(self, batch: Rollout) -> Tensor:
+        """Return the token before each action as one of ``V``, ``[B, T, V]``."""
+        assert batch.tokens is not None and batch.action_mask is not None
+        rows, columns = batch.action_mask.nonzero(as_tuple=True)
+        flat = self._one_hot(batch.tokens[rows, columns - 1])
+        laid_out = flat.new_zeros(*batch.mask.shape, flat.shape[1])
+        return laid_out.index_put(batch.mask.nonzero(as_tuple=True), flat)
+
+    def seen(self, observations: Any) -> Tensor:
+        """Return the last token of each slot, ``[N, V]``; of an idle slot, whatever stands there."""
+        last = np.maximum(observations["length"] - 1, 0)
+        return self._one_hot(torch.from_numpy(np.take_along_axis(observations["tokens"], last, 1)[:, 0]))
+
+    def _one_hot(self, tokens: Tensor) -> Tensor:
+        return nn.functional.one_hot(tokens, len(self.tokenizer)).float()
+
+
 class LinearSession(Session):
     """Acting without memory."""
 
@@ -92,7 +127,7 @@ class LinearSession(Session):
         deterministic: bool = False,
     ) -> Action:
         """Choose one action a slot by one uniform each."""
-        features = torch.from_numpy(observations)
+        features = self.policy.seen(observations)
         logits = self.policy.actor(features)
         cumulative = torch.softmax(logits.double(), -1).cumsum(-1)
         below = torch.from_numpy(stream.uniform()) > cumulative[:, :-1]

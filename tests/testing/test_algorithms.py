@@ -262,6 +262,23 @@ class NeedsAnAuxiliaryLoss(Reinforce):
         return super().loss(rollout, advantages) + self.auxiliary_loss()
 
 
+class KnowsArraysOnly(Reinforce):
+    """Looks at observations, which a text has none of."""
+
+    def loss(self, rollout, advantages):
+        scale = rollout.observations.shape[-1]
+        return super().loss(rollout, advantages) * scale
+
+
+class PaysForPadding(Reinforce):
+    """Adds up the divergence from the reference beyond the end of the episode."""
+
+    def advantages(self, rollout):
+        if rollout.ref_logprobs is None:
+            return super().advantages(rollout)
+        return super().advantages(rollout) - (rollout.logprobs - rollout.ref_logprobs).sum(1)
+
+
 class IgnoresProgress(Reinforce):
     """Has no place for the progress."""
 
@@ -307,6 +324,8 @@ class FlattensAdvantages(Reinforce):
         (ForgetsACoefficient, r"the update after restoring differs in \['metrics'\]\['policy_loss'\]"),
         (SavesObjects, r"its state_dict\(\) cannot be saved: .*Adam"),
         (NeedsAnAuxiliaryLoss, "it raised TypeError: 'NoneType' object is not callable"),
+        (KnowsArraysOnly, "from a rollout of text, .*: it raised AttributeError: 'NoneType' object has no"),
+        (PaysForPadding, "garbage in the padding moved a weight by"),
         (IgnoresProgress, "unexpected keyword argument 'progress'"),
         (Minimises, r"20 updates took the probability of the better arm from 0\.5 to 0\.0"),
         (FlattensAdvantages, "updates took the probability of the better arm from 0.5 to"),

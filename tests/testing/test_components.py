@@ -171,6 +171,34 @@ def test_options_of_check_options_are_used_and_its_folder_is_empty(tmp_path):
     assert (tmp_path / "words.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [(None, r"reward_model 'good': check_options\(\) returned None"), (1 / 3, "returned 0.33")],
+)
+def test_options_that_are_no_options_are_refused(returned, reason):
+    class Odd(Good):
+        """It offers no dict."""
+
+        @classmethod
+        def check_options(cls, directory):
+            return returned
+
+    with pytest.raises(AssertionError, match=reason):
+        check_reward_model(Odd)
+
+
+def test_an_error_in_check_options_is_named():
+    class Broken(Good):
+        """It cannot prepare what it needs."""
+
+        @classmethod
+        def check_options(cls, directory):
+            return {"price": (directory / "price").read_text()}
+
+    with pytest.raises(AssertionError, match=r"check_options\(\) raised FileNotFoundError"):
+        check_reward_model(Broken)
+
+
 def test_progress_is_told_of_every_check_and_of_the_failure():
     told: list[tuple[str, bool]] = []
     with pytest.raises(AssertionError):

@@ -109,7 +109,8 @@ class Recipe(BaseModel):
     )
     variants: dict[str, dict[str, dict[str, Any]]] = Field(
         default_factory=dict,
-        description="Options a component takes when an override changes its name: path -> name -> options.",
+        description="Options a component takes when an override changes its name: path -> name -> options; "
+        "a key with a dot is a key path of the recipe, set as an override would be.",
     )
 
     def resolved(self) -> dict[str, Any]:
@@ -171,18 +172,21 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> None:
     """Set ``key.path=value`` pairs in a recipe's tree.
 
     A path starts with a key of the recipe or with the name of a stage. Where an override changes a
-    component's name, the options of the former component go, and those under ``variants`` come.
+    component's name, the options of the former component go, and those under ``variants`` come, with what
+    else the variant sets in the recipe unless an override says otherwise.
 
     :raises UserError: an override is malformed or addresses nothing.
     """
     pairs = [_split(override, tree) for override in overrides]
+    pairs += _brought_along(tree, pairs)
     # Outer before inner, and names first: what is given inside or beside them is meant for them, whatever
     # the order.
     for path, value in sorted(pairs, key=_precedence):
         parent = _descend(tree, path)
         if len(path) > 1 and path[-1] in ("name", "stage") and parent.get(path[-1]) != value:
             parent.clear()
-            parent |= copy.deepcopy(_variant(tree, path[:-1], value))
+            own, _ = _variant(tree, path[:-1], value)
+            parent |= own
         parent[path[-1]] = value
 
 
@@ -210,6 +214,11 @@ def _split(override: str, tree: Mapping[str, Any]) -> tuple[list[str], Any]:
     path, equals, text = override.partition("=")
     if not equals or not path or not all(path.split(".")):
         raise UserError("override", "not of the form key.path=value", got=override, fix="write e.g. seed=1")
+    return _from_root(path, tree), parse(text, path)
+
+
+def _from_root(path: str, tree: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a path that starts with a key of the recipe or with the name of a stage."""
     keys = path.split(".")
     stages = tree.get("stages")
     stages = stages if isinstance(stages, dict) else {}
@@ -218,7 +227,22 @@ def _split(override: str, tree: Mapping[str, Any]) -> tuple[list[str], Any]:
     elif keys[0] not in Recipe.model_fields:
         hint = suggestion(keys[0], [*stages, *Recipe.model_fields])
         raise UserError(path, f"no stage or recipe key is named {keys[0]!r}", fix=hint)
-    return keys, parse(text, path)
+    return keys
+
+
+def _brought_along(
+    tree: dict[str, Any], given: Sequence[tuple[list[str], Any]]
+) -> list[tuple[list[str], Any]]:
+    """Return what the variants of changed names set elsewhere in the recipe, less what is given anyway."""
+    brought: list[tuple[list[str], Any]] = []
+    for path, value in given:
+        if len(path) > 1 and path[-1] in ("name", "stage") and _descend(tree, path).get(path[-1]) != value:
+            brought += _variant(tree, path[:-1], value)[1]
+    return [
+        (path, value)
+        for path, value in brought
+        if not any(path[: len(overriding)] == overriding for overriding, _ in given)
+    ]
 
 
 def _precedence(pair: tuple[list[str], Any]) -> tuple[int, bool]:
@@ -248,11 +272,16 @@ def _descend(tree: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     return parent
 
 
-def _variant(tree: Mapping[str, Any], path: Sequence[str], name: Any) -> dict[str, Any]:
+def _variant(
+    tree: Mapping[str, Any], path: Sequence[str], name: Any
+) -> tuple[dict[str, Any], list[tuple[list[str], Any]]]:
+    """Return a variant's options of the component itself, and what it sets by paths from the root."""
     key = ".".join(path[1:] if path[0] == "stages" else path)
     variants = tree.get("variants")
     found = variants.get(key, {}).get(name, {}) if isinstance(variants, dict) else {}
-    return found if isinstance(found, dict) else {}
+    found = copy.deepcopy(found) if isinstance(found, dict) else {}
+    elsewhere = [(_from_root(option, tree), value) for option, value in found.items() if "." in str(option)]
+    return {option: value for option, value in found.items() if "." not in str(option)}, elsewhere
 
 
 def _config_class(kind: str, name: str, where: str) -> type[BaseModel]:

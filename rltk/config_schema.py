@@ -76,8 +76,14 @@ def _variants(stages: Mapping[str, Any], definitions: Definitions) -> Schema:
 
 
 def _variant(kind: str, definitions: Definitions) -> Schema:
-    """Return the schema of options by a component's name; any for components that are not installed."""
-    options = {name: definitions.variant(kind, name) for name in definitions.registry.names(kind)}
+    """Return the schema of options by a component's name; any for components that are not installed.
+
+    A key with a dot is a path from the recipe's root, to a value of any kind.
+    """
+    elsewhere: Schema = {"patternProperties": {r"\.": {}}}
+    options = {
+        name: {**definitions.variant(kind, name), **elsewhere} for name in definitions.registry.names(kind)
+    }
     return {"type": "object", "properties": options, "additionalProperties": {"type": "object"}}
 
 

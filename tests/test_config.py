@@ -73,6 +73,44 @@ def test_a_changed_name_takes_the_variants_options_or_the_components_defaults(re
     assert algorithm("b", "b.algorithm.name=toy_first")["clip_range"] == 1e-4
 
 
+def test_a_variant_sets_what_else_the_recipe_needs_unless_an_override_does(tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.yaml"
+    recipe.write_text(
+        """
+environment: {name: toy}
+stages:
+  a: {stage: count, steps: 4, algorithm: {clip_range: 0.1}}
+variants:
+  a.algorithm: {toy_second: {max_kl: 0.5, a.steps: 9, environment.size: 7}}
+"""
+    )
+
+    def resolved(*overrides: str) -> tuple[int, int, dict[str, object]]:
+        tree = load_recipe(recipe, overrides).resolved()
+        return tree["stages"]["a"]["steps"], tree["environment"]["size"], tree["stages"]["a"]["algorithm"]
+
+    first, second = {"name": "toy_first", "clip_range": 0.1, "learning_rate": 1e-4}, {"name": "toy_second"}
+    assert resolved() == (4, 3, first)
+    assert resolved("a.algorithm.name=toy_first") == (4, 3, first)
+    assert resolved("a.algorithm.name=toy_second") == (9, 7, {**second, "max_kl": 0.5})
+    # what is given wins, in any order, also where a whole mapping is given
+    given = ["a.steps=5", "a.algorithm.name=toy_second", "environment={name: toy}"]
+    assert resolved(*given) == resolved(*reversed(given)) == (5, 3, {**second, "max_kl": 0.5})
+
+
+def test_a_variants_path_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    recipe = tmp_path / "toy.yaml"
+    recipe.write_text(
+        """
+environment: {name: toy}
+stages: {a: {stage: count}}
+variants: {a.algorithm: {toy_second: {b.steps: 9}}}
+"""
+    )
+    [line] = _errors(recipe, "a.algorithm.name=toy_second")
+    assert line.startswith("b.steps: no stage or recipe key is named 'b'. Fix: choose one of a, ")
+
+
 def test_all_mistakes_are_reported_one_a_line(recipe_file: Path) -> None:
     number = "should be a valid number, unable to parse string as a number"
     lines = _errors(

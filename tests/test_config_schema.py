@@ -170,6 +170,7 @@ def test_what_validation_takes_is_taken(path: str, value: Any) -> None:
         ({"rl.algorithm": {"trpo": {"max_kl": 0.01}}}, True),
         ({"rl.algorithm": {"of_a_plugin_not_here": {"x": 1}}}, True),
         ({"rl.algorithm": {"trpo": {"max_lk": 0.01}}}, False),
+        ({"rl.algorithm": {"trpo": {"max_kl": 0.01, "rl.episodes": 32}}}, True),
         ({"environment": {"gymnasium": {"options": {}}}}, True),
         ({"rl": {"sft": {"epochs": "many"}}}, False),
         ({"rl.algorithm": 3}, False),

@@ -35,7 +35,6 @@ from rltk.static_modules import (
     read_file,
     read_module,
     resolve,
-    source_file,
 )
 
 
@@ -85,10 +84,10 @@ def load_unless_heavy(source: Source) -> object:
 
     :raises HeavyImport: it does, and nothing of the plugin has been run.
     """
-    name = source.module or ""
-    path, package = (source_file(name) if name else None) or (source.path, "")
-    if path is not None and path.is_file() and (heavy := heavy_import(path, name, package)):
-        raise HeavyImport(heavy)
+    file = source.path if source.path is not None and source.path.is_file() else None
+    plugin = file or source.module
+    if plugin and (package := heavy_import(plugin)):
+        raise HeavyImport(package)
     return source.load()
 
 

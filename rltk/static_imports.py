@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rltk.light_imports import HEAVY
@@ -18,18 +18,19 @@ _DYNAMIC = {"__getattr__", "globals", "exec"}
 _IMPORT = re.compile(r"^(?:import|from) +(\.*)([\w.]*)", re.MULTILINE)
 
 
-def heavy_import(path: Path, name: str, package: str) -> str | None:
-    """Return a heavy package that a file imports unconditionally and that is not loaded yet.
+def heavy_import(plugin: str | Path) -> str | None:
+    """Return a heavy package, not loaded yet, that importing a module or file will need.
 
-    What it imports from rltk and from its own package counts too. The text is searched, not parsed: a word
+    What is imported from rltk and from the own package counts too. The text is searched, not parsed: a word
     too many costs a plugin nothing but that it is read.
     """
-    return _heavy(path, package, {name.partition(".")[0], "rltk"}, set())
+    if isinstance(plugin, Path):
+        return _heavy(_searched(plugin, ""), {"rltk"}, set())
+    return _heavy([plugin], {plugin.partition(".")[0], "rltk"}, set())
 
 
-def _heavy(path: Path, package: str, followed: set[str], seen: set[str]) -> str | None:
-    for dots, rest in _IMPORT.findall(path.read_text(encoding="utf-8", errors="replace")):
-        dotted = f"{package.rsplit('.', len(dots) - 1)[0]}.{rest}".rstrip(".") if dots else rest
+def _heavy(imported: Iterable[str], followed: set[str], seen: set[str]) -> str | None:
+    for dotted in imported:
         top = dotted.partition(".")[0]
         if top in HEAVY and top not in sys.modules:
             return top
@@ -37,11 +38,18 @@ def _heavy(path: Path, package: str, followed: set[str], seen: set[str]) -> str 
             if name in seen or name in sys.modules:
                 continue
             seen.add(name)
-            below = source_file(name)
-            found = _heavy(*below, followed, seen) if below else None
+            file = source_file(name)
+            found = _heavy(_searched(*file), followed, seen) if file else None
             if found:
                 return found
     return None
+
+
+def _searched(path: Path, package: str) -> Iterator[str]:
+    """Yield the modules that a file imports at the margin."""
+    for dots, rest in _IMPORT.findall(path.read_text(encoding="utf-8", errors="replace")):
+        parent = package.rsplit(".", len(dots) - 1)[0] if dots else ""
+        yield f"{parent}.{rest}".strip(".")
 
 
 def check_imports(module: StaticModule) -> None:

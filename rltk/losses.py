@@ -7,6 +7,8 @@ neither gradient accumulation nor ragged lengths change the result.
 import torch
 from torch import Tensor
 
+from rltk.distributions import categorical_kl as categorical_kl
+
 
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     """Return the sum of ``x`` where the mask is True."""
@@ -51,12 +53,6 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """Return the estimator ``q/p - 1 - log(q/p)`` of KL(p || q): unbiased, never negative (Schulman 2020)."""
     log_ratio = ref_logprobs - logprobs
     return torch.expm1(log_ratio) - log_ratio
-
-
-def categorical_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:
-    """Return the exact KL(p || q) over the last dimension of two sets of logits."""
-    p_log, q_log = torch.log_softmax(p_logits, -1), torch.log_softmax(q_logits, -1)
-    return (p_log.exp() * (p_log - q_log)).sum(-1)
 
 
 def kl_shaped_rewards(

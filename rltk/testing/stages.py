@@ -17,7 +17,7 @@ from rltk.errors import UserError
 from rltk.interfaces import Stage
 from rltk.registry import get_registry
 from rltk.run_directory import plain
-from rltk.testing.components import component_under_check
+from rltk.testing.components import CLASS_CHECKS, Component, component_under_check
 from rltk.testing.guards import difference
 from rltk.testing.running import Progress, fail, ignore, require, run_checks
 from rltk.testing.stage_runs import Outcome, StageRuns, unwritable, watched
@@ -67,18 +67,20 @@ def check_stage(
     :raises UserError: the recipe is wrong, or has no such stage; ``directory`` holds another run.
     """
     stage = get_registry().get("stage", component) if isinstance(component, str) else component
+    bare = Component("stage", stage, {}, Path())
+    run_checks(bare.who, CLASS_CHECKS, bare)  # a recipe cannot be read with anything else
     with tempfile.TemporaryDirectory(prefix="rltk-check-") as folder:
         scratch = Path(folder)
         (scratch / "files").mkdir()
         tree, name = _tree(stage, recipe, options or {}, scratch / "files")
         given = {key: value for key, value in tree["stages"][name].items() if key != "stage"}
-        with (
-            component_under_check("stage", stage, given, scratch / "files", progress) as found,
-            watched(stage, name, TinyText) as watcher,
-        ):
-            runs = StageRuns(tree, directory or scratch / "before", scratch, watcher)
-            runs.run_earlier_stages()
-            run_checks(found.who, CHECKS, _Subject(runs), progress)
+        with watched(stage, name, TinyText) as watcher:
+            if options:
+                validate_recipe(tree, "options")
+            with component_under_check("stage", stage, given, scratch / "files", progress) as found:
+                runs = StageRuns(tree, directory or scratch / "before", scratch, watcher)
+                runs.run_earlier_stages()
+                run_checks(found.who, CHECKS, _Subject(runs), progress)
 
 
 def refuses_unknown_options(subject: _Subject) -> None:

@@ -176,6 +176,20 @@ def test_what_cannot_be_checked_is_the_users_error(plugins, tmp_path):
         check_stage("follow_up", RECIPE, directory=tmp_path)
 
 
+def test_wrong_options_are_the_users_error(plugins):
+    with pytest.raises(UserError, match=r"checked\.stepps: unknown key\. Fix: did you mean .steps"):
+        check_stage(Wander, options={"stepps": 2})
+
+
+def test_what_is_no_stage_is_told():
+    with pytest.raises(AssertionError, match="is no subclass of Stage"):
+        check_stage(Plain)
+
+
+class Plain:
+    """No stage."""
+
+
 def test_other_threads_are_refused():
     raised = []
 

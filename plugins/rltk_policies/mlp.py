@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,15 +28,16 @@ from rltk.rng import EpisodeStream
 from rltk.types import Action, Evaluation, Rollout
 
 _Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+_Activation = Literal["tanh", "relu"]
 
 WEIGHTS = "model.safetensors"
 SHAPE = "policy.json"
-_SHAPES = ("hidden_sizes", "normalize_observations", "clip_observations")
+_SHAPES = ("hidden_sizes", "activation", "normalize_observations", "clip_observations")
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class MLPPolicy(Policy):
-    """Two separate networks of tanh layers; a categorical for Discrete, a diagonal Gaussian for Box actions.
+    """Two separate networks; a categorical for Discrete, a diagonal Gaussian for Box actions.
 
     :param spaces: the environment's single observation and action space.
     :param generator: draws the initial weights.
@@ -52,6 +53,11 @@ class MLPPolicy(Policy):
             None, description="Folder of a saved policy, whose shape counts; null: new weights."
         )
         hidden_sizes: tuple[int, ...] = Field((64, 64), description="Units of the hidden layers.")
+        activation: _Activation = Field("tanh", description="What follows each hidden layer.")
+        initial_weights: Literal["orthogonal", "uniform"] = Field(
+            "orthogonal",
+            description="Orthogonal, with small outputs of the actor; or uniform, as torch makes its layers.",
+        )
         initial_log_std: float = Field(0.0, description="Initial log standard deviation of Box actions.")
         normalize_observations: bool = Field(
             False, description="Scale observations by the mean and variance of all seen in training."
@@ -78,8 +84,8 @@ class MLPPolicy(Policy):
         generator = generator or torch.Generator().manual_seed(0)
         # Orthogonal weights, small at the policy's output: detail 2 of Huang et al. 2022, "The 37
         # implementation details of proximal policy optimization".
-        self.actor = _network((inputs, *config.hidden_sizes, outputs), 0.01, generator)
-        self.critic = _network((inputs, *config.hidden_sizes, 1), 1.0, generator)
+        self.actor = _network((inputs, *config.hidden_sizes, outputs), 0.01, config, generator)
+        self.critic = _network((inputs, *config.hidden_sizes, 1), 1.0, config, generator)
         self.log_std = nn.Parameter(torch.full((0 if self.discrete else outputs,), config.initial_log_std))
         self.moments = RunningMoments(inputs) if config.normalize_observations else None
         if config.path is not None:
@@ -174,6 +180,7 @@ class MLPSession(Session):
     def __init__(self, policy: MLPPolicy) -> None:
         self.discrete = policy.discrete
         self.actor, self.critic = _layers(policy.actor), _layers(policy.critic)
+        self.activation = policy.config.activation
         self.std = np.exp(_numpy(policy.log_std))
         self.moments, self.clip = policy.moments, policy.clip
 
@@ -190,9 +197,15 @@ class MLPSession(Session):
         if self.moments is not None:
             features = self.moments.normalize(torch.from_numpy(features), clip=self.clip).numpy()
         choose = _choose_discrete if self.discrete else self._choose_continuous
-        actions, logprobs = choose(_forward(self.actor, features), None if deterministic else stream)
-        values = _forward(self.critic, features)[:, 0]
+        actions, logprobs = choose(self._forward(self.actor, features), None if deterministic else stream)
+        values = self._forward(self.critic, features)[:, 0]
         return Action(torch.from_numpy(actions), torch.from_numpy(logprobs), torch.from_numpy(values))
+
+    def _forward(self, layers: _Layers, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        *hidden, (weight, bias) = layers
+        for w, b in hidden:
+            x = np.tanh(x @ w + b) if self.activation == "tanh" else np.maximum(x @ w + b, 0.0)
+        return x @ weight + bias
 
     def _choose_continuous(
         self, mean: NDArray[np.float32], stream: EpisodeStream | None
@@ -220,13 +233,6 @@ def _choose_discrete(
         actions = np.minimum(actions, logits.shape[-1] - 1)
     chosen = np.take_along_axis(shifted, actions[:, None], -1)[:, 0]
     return actions, (chosen - np.log(cumulative[:, -1])).astype(np.float32)
-
-
-def _forward(layers: _Layers, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    *hidden, (weight, bias) = layers
-    for w, b in hidden:
-        x = np.tanh(x @ w + b)
-    return x @ weight + bias
 
 
 def _layers(network: nn.Sequential) -> _Layers:
@@ -261,14 +267,20 @@ def _sizes(observation_space: Space[Any], action_space: Space[Any]) -> tuple[int
     raise UserError("policy.name", "'mlp' cannot take these actions", got=action_space, fix=fix)
 
 
-def _network(sizes: Sequence[int], output_gain: float, generator: torch.Generator) -> nn.Sequential:
+def _network(
+    sizes: Sequence[int], output_gain: float, config: MLPPolicy.Config, generator: torch.Generator
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = i == len(sizes) - 2
         linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
-        nn.init.orthogonal_(linear.weight, output_gain if last else math.sqrt(2), generator=generator)
-        nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, nn.Tanh()]
+        if config.initial_weights == "orthogonal":
+            nn.init.orthogonal_(linear.weight, output_gain if last else math.sqrt(2), generator=generator)
+            nn.init.zeros_(linear.bias)
+        else:
+            for parameter in (linear.weight, linear.bias):
+                nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=generator)
+        layers += [linear] if last else [linear, nn.Tanh() if config.activation == "tanh" else nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -51,11 +51,11 @@ def observations() -> np.ndarray:
     return numpy_generator("observations").normal(size=(50, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("options", [{}, {"normalize_observations": True}, {"activation": "relu"}], ids=str)
 @pytest.mark.parametrize("actions", ACTIONS.values(), ids=ACTIONS)
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_acting_and_evaluating_agree(observations, actions, normalize, deterministic):
-    policy = make_policy(actions, normalize_observations=normalize)
+def test_acting_and_evaluating_agree(observations, actions, options, deterministic):
+    policy = make_policy(actions, **options)
     batch = rollout_of(observations * 3 + 1, torch.zeros(50, *actions.shape, dtype=torch.int64))
     policy.observe(batch)
     action = act(policy, observations, deterministic=deterministic)
@@ -90,11 +90,22 @@ def test_continuous_actions_are_normal_with_their_densities(observations):
 
 
 def test_a_folder_holds_weights_scales_and_shape(observations, tmp_path):
-    policy = make_policy(ACTIONS["discrete"], normalize_observations=True)
+    policy = make_policy(ACTIONS["discrete"], normalize_observations=True, activation="relu")
     policy.observe(rollout_of(observations * 7, torch.zeros(50, dtype=torch.int64)))
     policy.save(tmp_path)
     restored = MLPPolicy(MLPPolicy.Config(path=str(tmp_path)), spaces=(SEEN, ACTIONS["discrete"]))
     assert torch.equal(act(policy, observations).logprobs, act(restored, observations).logprobs)
+
+
+def test_uniform_weights_are_those_that_torch_gives_its_layers():
+    config = MLPPolicy.Config(hidden_sizes=(8,), initial_weights="uniform")
+    policy = MLPPolicy(config, spaces=(SEEN, ACTIONS["discrete"]), generator=torch.Generator().manual_seed(3))
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = [torch.nn.Linear(3, 8), torch.nn.Linear(8, 4)]
+    for mine, theirs in zip([policy.actor[0], policy.actor[2]], layers, strict=True):
+        torch.testing.assert_close(mine.weight, theirs.weight, rtol=0, atol=1e-7)
+        torch.testing.assert_close(mine.bias, theirs.bias, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,12 @@ class GRUPolicy(rltk.Policy):
 
 
 class GRUSession(rltk.Session):
-    """Keeps the state after all tokens but the last; each step reads one token a slot."""
+    """Keeps a hidden state a slot; each step reads the tokens that have come since the last one."""
 
     def __init__(self, policy: GRUPolicy, num_envs: int) -> None:
         self.policy = policy
         self.state = torch.zeros(num_envs, policy.head.in_features, device=policy.device)
+        self.read = np.zeros(num_envs, dtype=np.int64)
 
     @torch.no_grad()
     def act(
@@ -156,26 +157,25 @@ class GRUSession(rltk.Session):
         deterministic: bool = False,
     ) -> rltk.Action:
         """Choose one token a slot; see :meth:`rltk.Session.act`."""
-        policy, tokens, lengths = self.policy, observations["tokens"], observations["length"][:, 0]
-        began = active & (stream.positions == 0)
-        if began.any():
-            self.state[torch.from_numpy(began)] = self._read(tokens[began], lengths[began] - 1)
-        last = torch.from_numpy(tokens[np.arange(len(tokens)), lengths - 1]).to(policy.device)
-        self.state = policy.states(last[:, None], self.state)[:, 0]
-        logits = policy.head(self.state)
+        began = stream.positions == 0
+        self.state[torch.from_numpy(began)] = 0.0
+        self.read[began] = 0
+        self._read_on(observations["tokens"], observations["length"][:, 0], np.flatnonzero(active))
+        logits = self.policy.head(self.state)
         actions = logits.argmax(-1) if deterministic else _sample(logits, stream.uniform())
-        logprobs, _ = policy.logprobs_and_entropy(logits, actions)
-        return rltk.Action(actions, logprobs, policy.critic(self.state)[..., 0])
+        logprobs, _ = self.policy.logprobs_and_entropy(logits, actions)
+        return rltk.Action(actions, logprobs, self.policy.critic(self.state)[..., 0])
 
-    def _read(self, tokens: np.ndarray, lengths: np.ndarray) -> Tensor:
-        """Return the states ``[n, d]`` after the first ``lengths [n]`` of each row's tokens, 0 after none."""
-        rows, _ = pad_rows([row[:length] for row, length in zip(tokens, lengths, strict=True)], 0)
-        if not rows.shape[1]:
-            return self.state.new_zeros(len(rows), self.state.shape[1])
-        states = self.policy.states(rows.to(self.state.device))
-        ends = torch.from_numpy(lengths).to(states.device)
-        last = states[torch.arange(len(rows)), (ends - 1).clamp(min=0)]
-        return torch.where(ends[:, None] > 0, last, 0.0)
+    def _read_on(self, tokens: np.ndarray, lengths: np.ndarray, slots: np.ndarray) -> None:
+        """Bring the states of some slots up to the end of their texts.
+
+        That is the whole prompt first, and one token after most actions; an environment may append more.
+        """
+        rows, counts = pad_rows([tokens[slot, self.read[slot] : lengths[slot]].tolist() for slot in slots], 0)
+        index = torch.from_numpy(slots)
+        states = self.policy.states(rows.to(self.state.device), self.state[index])
+        self.state[index] = states[torch.arange(len(slots)), counts - 1]
+        self.read[slots] = lengths[slots]
 
 
 def _sample(logits: Tensor, uniforms: np.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -63,15 +63,23 @@ def local_source(option: str) -> Source:
 
 def _entry_point_source(entry_point: EntryPoint) -> Source:
     distribution = entry_point.dist
+    name, version = _name_and_version(distribution) if distribution else ("unknown", None)
     return Source(
         plugin=entry_point.name,
-        distribution=distribution.name if distribution else "unknown",
+        distribution=name,
         load=entry_point.load,
-        version=distribution.version if distribution else None,
+        version=version,
         module=entry_point.module,
         attribute=entry_point.attr or None,
         metadata=distribution,
     )
+
+
+@cache
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Read the metadata once a distribution: doing so for every entry point takes a millisecond each."""
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def _load_file(path: Path) -> ModuleType:

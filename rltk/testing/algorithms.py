@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,28 @@ from rltk.errors import NonFiniteError
 from rltk.interfaces import Algorithm
 from rltk.rng import torch_generator
 from rltk.rollout import collect
+from rltk.testing.algorithm_trials import (
+    GROUP,
+    MANY_ROWS,
+    ROWS,
+    Trial,
+    copy_of,
+    furthest_apart,
+    rollout_of,
+    start,
+    with_garbage,
+    with_reference,
+)
 from rltk.testing.components import Component, component_under_check
 from rltk.testing.guards import difference, unchanged, untouched_rng
-from rltk.testing.reference_policy import BigramPolicy, LinearPolicy, shake
+from rltk.testing.reference_policy import BigramPolicy, LinearPolicy
 from rltk.testing.running import Progress, fail, ignore, require, run_checks
 from rltk.testing.tiny_envs import FEATURES, ArrayWorld, TextWorld
 from rltk.testing.worlds import word_tokenizer
 from rltk.training import load_weights, weights
 from rltk.types import Rollout
 
-_ACTIONS = 3
-#: Rows of a rollout; equal prompts stand together, eight rows each.
-_ROWS, _GROUP = 24, 8
-#: More rows than a mini-batch usually has, so that what one step may find too late shows.
-_MANY_ROWS = 160
 _BANDIT_UPDATES, _BANDIT_EPISODES, _BANDIT_PROBABILITY = 20, 64, 0.6
-
-
-@dataclass(frozen=True)
-class Trial:
-    """An algorithm with the policy it improves."""
-
-    algorithm: Algorithm
-    policy: LinearPolicy
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of it."""
-        return {"policy": weights(self.policy), "algorithm": self.algorithm.state_dict()}
 
 
 def check_algorithm(
@@ -66,23 +60,6 @@ def check_algorithm(
     """
     with component_under_check("algorithm", component, options, directory, progress) as found:
         run_checks(found.who, ALGORITHM_CHECKS, found, progress)
-
-
-def start(
-    found: Component, *, policy: LinearPolicy | None = None, seed: int = 0, **collaborators: Any
-) -> Trial:
-    """Return a fresh algorithm on a fresh policy; the seed is that of the algorithm's generator."""
-    policy = LinearPolicy(FEATURES, _ACTIONS) if policy is None else policy
-    shake(policy.parameters(), seed=0)
-    given = {"auxiliary_loss": None, "generator": torch_generator(seed), **collaborators}
-    return Trial(found.make(policy=policy, **given), policy)
-
-
-def rollout_of(policy: LinearPolicy, *, seed: int = 0, rows: int = _ROWS) -> Rollout:
-    """Return a rollout of ragged episodes, some of them cut off."""
-    envs = ArrayWorld(8, spaces.Discrete(_ACTIONS), group_size=_GROUP)
-    rollout = collect(envs, policy, episodes=rows, seed=seed)
-    return rollout.replace(groups=rollout.episode_ids // _GROUP)
 
 
 def makes_nothing_random(found: Component) -> None:
@@ -109,9 +86,9 @@ def changes_the_policy(found: Component) -> None:
     """Its update changes the policy."""
     trial = start(found)
     rollout = rollout_of(trial.policy)
-    before = _copy(trial.policy)
+    before = copy_of(trial.policy)
     trial.algorithm.update(rollout)
-    actor = {name: value for name, value in _copy(trial.policy).items() if name.startswith("actor")}
+    actor = {name: value for name, value in copy_of(trial.policy).items() if name.startswith("actor")}
     fix = "optimise policy.actor_parameters(), and step the optimiser in update()"
     moved = difference({name: before[name] for name in actor}, actor) is not None
     require(moved, "the actor's weights are the same after an update", fix=fix)
@@ -131,7 +108,7 @@ def is_repeatable(found: Component) -> None:
     for _ in range(2):
         trial = start(found)
         metrics = trial.algorithm.update(rollout_of(trial.policy))
-        outcomes.append({"metrics": metrics, "weights": _copy(trial.policy)})
+        outcomes.append({"metrics": metrics, "weights": copy_of(trial.policy)})
     where = difference(outcomes[0], outcomes[1])
     fix = "draw from the generator given to the constructor, and depend on nothing else"
     require(where is None, f"two equal updates differ in {where}", fix=fix)
@@ -143,53 +120,34 @@ def ignores_padding(found: Component) -> None:
     rollout = with_reference(rollout_of(trial.policy))
     trial.algorithm.update(rollout)
     other.algorithm.update(with_garbage(rollout))
-    furthest = _furthest(trial.policy, other.policy)
+    furthest = furthest_apart(trial.policy, other.policy)
     fix = "use rltk.losses.masked_sum, and means over rollout.mask, on everything [B, T]"
     require(furthest < 1e-6, f"garbage in the padding moved a weight by {furthest:.2g}", fix=fix)
 
 
-def with_garbage(rollout: Rollout) -> Rollout:
-    """Return the rollout with other finite numbers wherever its mask is False."""
-    mask = rollout.mask
-    numbers = {"logprobs": -3.0, "ref_logprobs": -2.0, "rewards": 50.0, "values": -20.0}
-    changes: dict[str, Tensor] = {
-        name: torch.where(mask, getattr(rollout, name), number) for name, number in numbers.items()
-    }
-    changes["actions"] = torch.where(mask, rollout.actions, _ACTIONS - 1)
-    if rollout.observations is not None:
-        changes["observations"] = torch.where(mask[..., None], rollout.observations, 7.0)
-    return rollout.replace(**changes)
-
-
-def with_reference(rollout: Rollout) -> Rollout:
-    """Return the rollout with log-probabilities of a reference policy that is near."""
-    nearby = torch.where(rollout.mask, rollout.logprobs - 0.1 * rollout.logprobs.cos(), 0.0)
-    return rollout.replace(ref_logprobs=nearby)
-
-
 def learns_from_part_of_a_rollout(found: Component) -> None:
     """It learns from a rollout that lost its unscorable episodes, down to a single one."""
-    for rows in (torch.arange(1, _ROWS), torch.tensor([3])):
+    for rows in (torch.arange(1, ROWS), torch.tensor([3])):
         trial = start(found)
         metrics = trial.algorithm.update(rollout_of(trial.policy).select(rows))
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         fix = "expect any number of rows, as episodes that cannot be scored are left out; guard divisions"
-        require(not bad, f"with {len(rows)} of {_ROWS} episodes {', '.join(bad)} is not finite", fix=fix)
+        require(not bad, f"with {len(rows)} of {ROWS} episodes {', '.join(bad)} is not finite", fix=fix)
         finite = all(bool(torch.isfinite(value).all()) for value in weights(trial.policy).values())
-        require(finite, f"with {len(rows)} of {_ROWS} episodes a weight became NaN or infinite", fix=fix)
+        require(finite, f"with {len(rows)} of {ROWS} episodes a weight became NaN or infinite", fix=fix)
 
 
 def refuses_what_is_not_finite(found: Component) -> None:
     """It raises NonFiniteError on a reward or log-probability that is not, before any weight changes."""
-    rollout = rollout_of(start(found).policy, rows=_MANY_ROWS)
+    rollout = rollout_of(start(found).policy, rows=MANY_ROWS)
     for name, value in (("rewards", math.nan), ("rewards", math.inf), ("logprobs", math.nan)):
         spoilt = getattr(rollout, name).clone()
         spoilt[-1, 0] = value
         for seed in range(4):  # the order of mini-batches is random
             trial = start(found, seed=seed)
-            before = _copy(trial.policy)
+            before = copy_of(trial.policy)
             _require_refusal(trial, rollout.replace(**{name: spoilt}), f"{value} in rollout.{name}")
-            where = difference(before, _copy(trial.policy))
+            where = difference(before, copy_of(trial.policy))
             fix = "call rltk.training.require_finite(rollout, ...) before the first step"
             require(where is None, f"{value} in rollout.{name} changed the weights {where}", fix=fix)
 
@@ -212,12 +170,12 @@ def goes_on_from_a_checkpoint(found: Component) -> None:
     saved = found.directory / "checkpoint"
     _save(saved, trial)
     rollout = rollout_of(trial.policy, seed=2)
-    expected = {"metrics": trial.algorithm.update(rollout, progress=0.5), "weights": _copy(trial.policy)}
+    expected = {"metrics": trial.algorithm.update(rollout, progress=0.5), "weights": copy_of(trial.policy)}
     again = start(found, seed=1)
     state = load_state(saved)
     load_weights(again.policy, state["policy"])
     again.algorithm.load_state_dict(state["algorithm"])
-    outcome = {"metrics": again.algorithm.update(rollout, progress=0.5), "weights": _copy(again.policy)}
+    outcome = {"metrics": again.algorithm.update(rollout, progress=0.5), "weights": copy_of(again.policy)}
     where = difference(expected, outcome)
     fix = "put everything that changes into state_dict(): optimisers (rltk.training.optimizer_state), the "
     fix += "generator's state, adaptive coefficients"
@@ -244,14 +202,14 @@ def takes_text(found: Component) -> None:
     """It learns from a rollout of text, with a reference, as it does from arrays."""
     tokenizer = word_tokenizer()
     trial = start(found, policy=BigramPolicy(tokenizer))
-    rollout = with_reference(collect(TextWorld(8, tokenizer), trial.policy, episodes=_ROWS, seed=0))
+    rollout = with_reference(collect(TextWorld(8, tokenizer), trial.policy, episodes=ROWS, seed=0))
     rollout = rollout.replace(
-        rewards=(rollout.actions % 2 * rollout.mask).float(), groups=rollout.episode_ids // _GROUP
+        rewards=(rollout.actions % 2 * rollout.mask).float(), groups=rollout.episode_ids // GROUP
     )
-    before = _copy(trial.policy)
+    before = copy_of(trial.policy)
     metrics = trial.algorithm.update(rollout)
     require(all(map(math.isfinite, metrics.values())), f"update() returned {metrics}", fix="mind the mask")
-    moved = difference(before["actor.weight"], _copy(trial.policy)["actor.weight"]) is not None
+    moved = difference(before["actor.weight"], copy_of(trial.policy)["actor.weight"]) is not None
     fix = "use the policy's methods and arrays [B, T]; rollout.observations is None in text"
     require(moved, "the actor's weights are the same after an update on text", fix=fix)
 
@@ -263,7 +221,7 @@ def learns_a_bandit(found: Component) -> None:
     envs = ArrayWorld(16, spaces.Discrete(2), longest=1, constant=True)
     for seed in range(_BANDIT_UPDATES):
         rollout = collect(envs, policy, episodes=_BANDIT_EPISODES, seed=seed)
-        algorithm.update(rollout.replace(groups=rollout.episode_ids // _GROUP))
+        algorithm.update(rollout.replace(groups=rollout.episode_ids // GROUP))
     rollout = collect(envs, policy, episodes=1, seed=0)
     with torch.no_grad():
         probability = float(policy.distribution_parameters(rollout).softmax(-1)[0, 0, 1])
@@ -287,12 +245,3 @@ ALGORITHM_CHECKS = (
     takes_text,
     learns_a_bandit,
 )
-
-
-def _copy(policy: LinearPolicy) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in weights(policy).items()}
-
-
-def _furthest(first: LinearPolicy, second: LinearPolicy) -> float:
-    other = weights(second)
-    return max(float((value - other[name]).abs().max()) for name, value in weights(first).items())

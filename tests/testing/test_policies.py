@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import rltk
-from rltk.registry import get_registry
 from rltk.testing import check_policy
 from rltk.testing.policy_acting import ACTING_CHECKS, TEXT_ACTING_CHECKS
 from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_LEARNING_CHECKS
@@ -45,11 +44,6 @@ class Linear(LinearPolicy):
 
 def test_a_good_policy_passes():
     check_policy(Linear)
-
-
-@pytest.mark.parametrize("name", get_registry().names("policy"))
-def test_registered_policies_pass_by_name(name):
-    check_policy(name)
 
 
 def test_every_world_is_named_in_the_progress():

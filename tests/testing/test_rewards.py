@@ -8,7 +8,6 @@ import torch
 
 import rltk
 from rltk.episode import Episode
-from rltk.registry import get_registry
 from rltk.testing import check_reward_model
 from rltk.testing.worlds import awkward_episodes
 
@@ -62,9 +61,8 @@ def test_good_rewards_pass(good):
     assert Client.opened == 0
 
 
-@pytest.mark.parametrize("name", get_registry().names("reward_model"))
-def test_registered_rewards_pass_by_name(name):
-    check_reward_model(name)
+def test_a_registered_reward_passes_by_name():
+    check_reward_model("length", {"per": "word"})
 
 
 class OneTooFew(Words):

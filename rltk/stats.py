@@ -5,6 +5,8 @@ such observations are not independent. Whole prompts are resampled, never single
 judgements as independent makes an interval up to three times too narrow (Miller 2024, arXiv 2411.00640).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -58,6 +60,53 @@ def _resampled_ratios(
         with np.errstate(invalid="ignore"):
             ratios[start : start + block] = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
     return ratios
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Return the mean of the middle half: a quarter of the values, rounded down, is left out at each end.
+
+    :param values: ``[n]`` scores, one a training run.
+    :raises ValueError: there is no value.
+
+    Source: Agarwal et al. 2021, Deep reinforcement learning at the edge of the statistical precipice,
+    arXiv 2108.13264, section 4.3.
+    """
+    scores = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    if not len(scores):
+        raise ValueError("no values to take the interquartile mean of")
+    return float(_middle(scores).mean())
+
+
+def iqm_bootstrap_interval(
+    strata: Sequence[ArrayLike],
+    *,
+    generator: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """Return the stratified percentile bootstrap interval of the interquartile mean of all values.
+
+    Runs are resampled within each stratum (an environment), so that each keeps its share (Agarwal et al.
+    2021, section 4.1). With few runs the interval is no wider than their range: read it together with n.
+
+    :param strata: one vector of scores an environment.
+    :returns: lower and upper end.
+    :raises ValueError: a stratum is empty.
+    """
+    columns = []
+    for stratum in strata:
+        scores = np.asarray(stratum, dtype=np.float64).ravel()
+        columns.append(scores[generator.integers(len(scores), size=(resamples, len(scores)))])
+    means = _middle(np.sort(np.concatenate(columns, axis=1), axis=1)).mean(axis=1)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def _middle(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sorted values ``[..., n]`` without a quarter, rounded down, at each end."""
+    cut = ordered.shape[-1] // 4
+    return ordered[..., cut : ordered.shape[-1] - cut]
 
 
 def win_points(ranks: ArrayLike, baseline_ranks: ArrayLike) -> NDArray[np.float64]:

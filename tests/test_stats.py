@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from rltk.stats import cluster_bootstrap_interval, win_points
+from rltk.stats import (
+    cluster_bootstrap_interval,
+    interquartile_mean,
+    iqm_bootstrap_interval,
+    win_points,
+)
 
 
 def loop_interval(sums, counts, rng, resamples, level):
@@ -72,3 +77,29 @@ def test_degenerate_inputs():
 
 def test_win_points_count_ties_half():
     assert win_points([1, 2, 1], [2, 1, 1]).tolist() == [1.0, 0.0, 0.5]
+
+
+def test_interquartile_mean_by_hand():
+    assert interquartile_mean([7]) == 7
+    assert interquartile_mean([1, 2, 9]) == 4  # a quarter of three, rounded down, is none
+    assert interquartile_mean([100, 3, -50, 2, 4]) == 3
+    assert interquartile_mean([8, 1, 3, 5, 900, 2, 4, -7]) == (2 + 3 + 4 + 5) / 4
+    with pytest.raises(ValueError, match="no values"):
+        interquartile_mean([])
+
+
+def test_interquartile_mean_agrees_with_scipys_trimmed_mean():
+    values = np.random.default_rng(5).exponential(size=37)
+    assert interquartile_mean(values) == pytest.approx(scipy_stats.trim_mean(values, 0.25))
+
+
+def test_the_interval_of_the_interquartile_mean_agrees_with_a_direct_loop_within_strata():
+    rng = np.random.default_rng(6)
+    strata = [rng.normal(size=9), rng.normal(3, 2, size=6)]
+    means = sorted(
+        scipy_stats.trim_mean(np.concatenate([rng.choice(s, size=len(s)) for s in strata]), 0.25)
+        for _ in range(4000)
+    )
+    low, high = iqm_bootstrap_interval(strata, generator=np.random.default_rng(7), resamples=8000, level=0.9)
+    assert (low, high) == pytest.approx((means[200], means[-201]), abs=0.08)
+    assert iqm_bootstrap_interval([[4.0]], generator=rng) == (4.0, 4.0)

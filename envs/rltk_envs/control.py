@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,9 @@ from rltk.interfaces import ComponentConfig, Environment, Split
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
+
+#: Families of Gymnasium environments that need more than Gymnasium, each an extra of rltk by the same name.
+_EXTRAS = ("box2d", "mujoco")
 
 
 class Control(Environment):
@@ -50,24 +55,39 @@ class Control(Environment):
         Continuous actions are cut off at the bounds of the action space.
         """
         same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
-        envs = gym.make_vec(
-            self.config.id,
-            num_envs,
-            vectorization_mode="sync",
-            vector_kwargs=same_step,
-            **{**self.config.options, **options},
-        )
+        with self._explained():
+            envs = gym.make_vec(
+                self.config.id,
+                num_envs,
+                vectorization_mode="sync",
+                vector_kwargs=same_step,
+                **{**self.config.options, **options},
+            )
         if isinstance(envs.single_action_space, gym.spaces.Box):
             return gym.wrappers.vector.ClipAction(envs)
         return envs
 
     def spaces(self) -> tuple[Space[Any], Space[Any]]:
         """Return the observation and action space of one copy."""
-        env = gym.make(self.config.id, **self.config.options)
+        with self._explained():
+            env = gym.make(self.config.id, **self.config.options)
         try:
             return env.observation_space, env.action_space
         finally:
             env.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what Gymnasium says where it cannot make the environment into one line."""
+        try:
+            yield
+        except gym.error.DependencyNotInstalled as error:
+            extra = next(
+                (name for name in _EXTRAS if f".{name}." in str(gym.spec(self.config.id).entry_point)), ""
+            )
+            fix = f"pip install 'rltk[{extra}]'" if extra else str(error)
+            what = "a package that it needs is not installed"
+            raise UserError("environment.id", what, got=self.config.id, fix=fix) from error
 
 
 @hookimpl

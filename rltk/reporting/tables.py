@@ -39,6 +39,7 @@ class Column:
 #: What decides between policies, in the order shown; everything else goes to :func:`flag_table`.
 COLUMNS = (
     Column("return", "return", digits=1),
+    Column("greedy_return", "greedy return", digits=1),
     Column("utility", "utility"),
     Column("utility_greedy", "greedy utility"),
     Column("win_rate", "win rate", percent=True),

@@ -82,7 +82,11 @@ def test_fragments_are_learned_from_and_scales_are_kept(tmp_path: Path) -> None:
     summary = train(load_recipe("cartpole", overrides), tmp_path / "run")
     assert summary["rl"]["steps"] == 192 and summary["rl"]["iterations"] == 3
     assert summary["rl"]["return"] >= 8  # no CartPole episode is shorter
-    assert summary["policies"]["rl"]["return"] >= 8
+    evaluated = summary["policies"]["rl"]
+    assert evaluated["return"] >= 8 and evaluated["greedy_return"] >= 8
+    for name in ("return", "greedy_return"):
+        low, high = evaluated[f"{name}_ci"]
+        assert low <= evaluated[name] <= high
     saved = load_file(tmp_path / "run/stages/rl/policy/model.safetensors")
     assert saved["moments.count"] == 192
 

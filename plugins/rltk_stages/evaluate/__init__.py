@@ -53,7 +53,9 @@ class Evaluate(Stage):
         split: Split = Field("test", description="Which prompts: train, validation or test.")
         num_prompts: int = Field(300, ge=1, description="Prompts, or all there are; episodes without text.")
         num_envs: int = Field(128, ge=1, description="Episodes acted side by side.")
-        greedy: bool = Field(True, description="Measure the utility of greedy decoding too.")
+        greedy: bool = Field(
+            True, description="Measure each distribution's mode too: its utility, or return."
+        )
         corpus_pack: bool = Field(
             True, description="Join documents to full rows; false: one a row, as the model was pretrained."
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rltk.interfaces import Environment as Environment
     from rltk.interfaces import RewardModel as RewardModel
     from rltk.interfaces import Stage as Stage
+    from rltk.policy import MaskableSession as MaskableSession
     from rltk.policy import Policy as Policy
     from rltk.policy import Session as Session
     from rltk.registry import create as create
@@ -40,6 +41,7 @@ _HOME = {
     "Environment": "rltk.interfaces",
     "Episode": "rltk.episode",
     "Evaluation": "rltk.types",
+    "MaskableSession": "rltk.policy",
     "Policy": "rltk.policy",
     "RewardModel": "rltk.interfaces",
     "Rollout": "rltk.types",

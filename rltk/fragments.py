@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rltk.action_masks import ActionMasks, act
 from rltk.errors import UserError
 from rltk.evaluation import rollout_values
 from rltk.rng import EpisodeStream
@@ -46,7 +47,8 @@ class FragmentCollector:
             raise UserError("steps", f"{policy.name!r} remembers, so its episodes are not cut", fix=fix)
         self.envs, self.policy, self.seed = envs, policy, seed
         self.returns: deque[float] = deque(maxlen=_REMEMBERED)
-        self._observations, _ = envs.reset(seed=seed)
+        self._observations, self._infos = envs.reset(seed=seed)
+        self._masks = ActionMasks(envs, self._infos)
         self._episode = np.arange(envs.num_envs)
         self._position = np.zeros(envs.num_envs, dtype=np.int64)
         self._return = np.zeros(envs.num_envs)
@@ -62,25 +64,29 @@ class FragmentCollector:
         actions: list[Tensor] = []
         logprobs: list[Tensor] = []
         values: list[Tensor] = []
+        allowed: list[NDArray[np.bool_]] = []
         rewards = np.zeros((length, N), dtype=np.float32)
         terminated, truncated = np.zeros((2, length, N), dtype=bool)
         episodes = np.zeros((length, N), dtype=np.int64)
         final: dict[tuple[int, int], NDArray[Any]] = {}
         for t in range(length):
             stream = EpisodeStream(self.seed, self._episode, self._position)
-            action = session.act(self._observations, stream=stream, active=active)
+            permitted = self._masks.read(self._infos, active)
+            if permitted is not None:
+                allowed.append(permitted)
+            action = act(session, self._observations, stream=stream, active=active, allowed=permitted)
             seen.append(self._observations)
             actions.append(action.actions)
             logprobs.append(action.logprobs)
             if action.values is not None:
                 values.append(action.values)
             episodes[t] = self._episode
-            self._observations, rewards[t], terminated[t], truncated[t], infos = self.envs.step(
+            self._observations, rewards[t], terminated[t], truncated[t], self._infos = self.envs.step(
                 action.actions.cpu().numpy()
             )
             self._count(rewards[t], terminated[t] | truncated[t])
             for slot in np.flatnonzero(truncated[t] & ~terminated[t]):
-                final[t, int(slot)] = infos["final_obs"][slot]
+                final[t, int(slot)] = self._infos["final_obs"][slot]
         layout = Layout(terminated | truncated)
         placed_rewards = layout.place(torch.from_numpy(rewards))
         rollout = Rollout(
@@ -90,6 +96,7 @@ class FragmentCollector:
             rewards=placed_rewards,
             values=layout.place(torch.stack(values)) if values else torch.zeros_like(placed_rewards),
             observations=layout.place(torch.from_numpy(np.stack(seen))),
+            allowed=layout.place(torch.from_numpy(np.stack(allowed))) if allowed else None,
             scores=placed_rewards.sum(1),
             bootstrap=torch.zeros(layout.rows),
             episode_ids=torch.from_numpy(episodes[layout.last_t, layout.last_slot]),

@@ -44,6 +44,29 @@ class Session(ABC):
         """
 
 
+class MaskableSession(Session):
+    """A session for environments that restrict actions too; others refuse it there."""
+
+    @abstractmethod
+    def act(
+        self,
+        observations: Any,
+        *,
+        stream: EpisodeStream,
+        active: np.ndarray,
+        deterministic: bool = False,
+        allowed: np.ndarray | None = None,
+    ) -> Action:
+        """Choose one action for every slot out of those allowed; see :meth:`Session.act`.
+
+        Sampled from, and reported as log-probability, is what is left of the distribution when everything
+        else has probability 0; :attr:`rltk.types.Rollout.allowed` tells :meth:`Policy.evaluate` the same.
+
+        :param allowed: ``[N, n]`` bool, which values of a discrete action may be taken, those of several
+            components side by side; None: all of them.
+        """
+
+
 class Policy(nn.Module, Component, ABC):
     """A distribution over actions and a critic; acts step by step, learns on whole episodes."""
 

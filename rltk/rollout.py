@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rltk.action_masks import ActionMasks, act
 from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.evaluation import rollout_values
@@ -83,6 +84,7 @@ class _Trace:
     values: list[Tensor] = field(default_factory=list)
     rewards: list[NDArray[np.float64]] = field(default_factory=list)
     observations: list[NDArray[Any]] = field(default_factory=list)
+    allowed: list[NDArray[np.bool_]] = field(default_factory=list)
     final_observations: dict[int, Any] = field(default_factory=dict)
     episodes: dict[int, Episode] = field(default_factory=dict)
 
@@ -91,19 +93,24 @@ def _run(
     envs: VectorEnv, policy: Policy, count: int, seed: int, first_episode: int, deterministic: bool
 ) -> _Trace:
     dealt = {"first_episode": first_episode, "episodes": count} if is_text(envs) else None
-    observations, _ = envs.reset(seed=seed, options=dealt)
-    session = policy.session(envs.num_envs)
+    observations, infos = envs.reset(seed=seed, options=dealt)
+    session, masks = policy.session(envs.num_envs), ActionMasks(envs, infos)
     trace = _Trace(first_episode, count)
     episode = first_episode + np.arange(envs.num_envs)
     next_episode = first_episode + envs.num_envs
     position = np.zeros(envs.num_envs, dtype=np.int64)
     while (active := episode < first_episode + count).any():
-        action = session.act(
+        allowed = masks.read(infos, active)
+        action = act(
+            session,
             observations,
             stream=EpisodeStream(seed, episode, position),
             active=active,
+            allowed=allowed,
             deterministic=deterministic,
         )
+        if allowed is not None:
+            trace.allowed.append(allowed[active])
         before = observations
         observations, rewards, terminated, truncated, infos = envs.step(action.actions.cpu().numpy())
         _record(trace, active, episode, position, action, rewards, before)
@@ -180,6 +187,8 @@ def _layout(trace: _Trace) -> dict[str, Tensor]:
         "episode_ids": trace.first_episode + torch.arange(trace.count, device=device),
         "values": place(torch.cat(trace.values)) if trace.values else torch.zeros_like(logprobs),
     }
+    if trace.allowed:
+        fields["allowed"] = place(torch.from_numpy(np.concatenate(trace.allowed)).to(device))
     if trace.observations:
         fields["observations"] = place(torch.from_numpy(np.concatenate(trace.observations)).to(device))
     return fields

@@ -64,6 +64,8 @@ class Rollout:
     :param tokens: ``[B, L]`` int64, prompt and response right-padded (text only).
     :param action_mask: ``[B, L]`` bool, True at the tokens that are actions (text only).
     :param observations: ``[B, T, ...]`` what was seen before each action (not text).
+    :param allowed: ``[B, T, n]`` bool, which of the n values each action could take, those of several
+        components side by side; None where the environment restricts nothing. False throughout the padding.
     :param ref_logprobs: ``[B, T]`` float32, the reference policy's, where there is a reference.
     :param advantages: ``[B, T]`` float32, filled by the algorithm.
     :param returns: ``[B, T]`` float32, filled by the algorithm.
@@ -84,6 +86,7 @@ class Rollout:
     tokens: Tensor | None = None
     action_mask: Tensor | None = None
     observations: Tensor | None = None
+    allowed: Tensor | None = None
     ref_logprobs: Tensor | None = None
     advantages: Tensor | None = None
     returns: Tensor | None = None
@@ -161,6 +164,7 @@ _PER_ACTION = frozenset(
         "rewards",
         "values",
         "observations",
+        "allowed",
         "ref_logprobs",
         "advantages",
         "returns",

@@ -1,12 +1,14 @@
-# make demo | test | lint | docs | clean. Needs Python >= 3.11, pip and make; everything else goes into .venv.
+# make demo | test | lint | docs | peers | clean. Needs Python >= 3.11, pip and make; everything else goes into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # The oldest pluggy that rltk works with; tests/test_pluggy_versions.py repeats the plugin tests on it.
 OLDEST_PLUGGY := $(VENV)/pluggy-1.6
+# What tests/benchmarks compares rltk with, in an environment of its own; nothing else needs it.
+PEERS := .venv-peers
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs peers clean
 
 demo: $(INSTALLED)
 	$(BIN)/rltk train
@@ -22,11 +24,20 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate_reference.py
 
+peers: $(INSTALLED) $(PEERS)/.installed
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(OLDEST_PLUGGY) pluggy==1.6.0
+	touch $@
+
+$(PEERS)/.installed: constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[box2d,mujoco]'
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		'stable-baselines3==2.9.*' 'sb3-contrib==2.9.*' 'gymnasium[box2d,mujoco]' torch==2.13.0
 	touch $@

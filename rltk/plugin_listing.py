@@ -7,10 +7,6 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from rltk.errors import UserError
 from rltk.plugin_rows import Row, plugin_rows
 from rltk.plugin_selection import select_sources
@@ -44,6 +40,10 @@ def list_plugins(options: Sequence[str], *, as_json: bool, load: bool, strict: b
 
 
 def _print_table(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     table.add_column("plugin", no_wrap=True)
     table.add_column("status", no_wrap=True)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from rltk.component_examples import default_value, example, override
 from rltk.config import ComponentSpec
 from rltk.docstrings import docstring, summary
+from rltk.plugin_sources import Source
 from rltk.registry import Provided, Registry
 from rltk.type_names import component_kind, constraints, nested_model, type_name
 
@@ -52,7 +53,7 @@ class Description:
 
     :param module: where the class is defined.
     :param example: a fragment of a recipe; empty where none can be made up that is valid.
-    :param override: what to add to ``rltk train RECIPE``; empty where that cannot be written as plain values.
+    :param command: how to train with it; empty where its options cannot be written as plain values.
     """
 
     kind: str
@@ -68,7 +69,7 @@ class Description:
     options: tuple[Option, ...]
     collaborators: tuple[Collaborator, ...]
     example: str
-    override: str
+    command: str
 
 
 def describe(provided: Provided, registry: Registry) -> Description:
@@ -91,8 +92,15 @@ def describe(provided: Provided, registry: Registry) -> Description:
         options=tuple(_options(component.Config.model_fields)),
         collaborators=tuple(_collaborators(component)),
         example=example(provided.kind, component, registry),
-        override=override(provided.kind, component, registry),
+        command=_command(override(provided.kind, component, registry), source),
     )
+
+
+def _command(overrides: str, source: Source) -> str:
+    """Return the command that trains with a component, its plugin named where no package brings it."""
+    by_module = source.distribution == f"module {source.module}"
+    local = f" -p {source.path or source.module}" if source.path or by_module else ""
+    return f"rltk train RECIPE{local} {overrides}" if overrides else ""
 
 
 def _options(

@@ -72,19 +72,7 @@ def _variants(stages: Mapping[str, Any], definitions: Definitions) -> Schema:
         if plugin in definitions.registry.names("stage"):
             chosen = definitions.chosen("stage", plugin)
             kinds |= {f"{name}.{field}": kind for field, kind in chosen.items()}
-    return {path: _variant(kind, definitions) for path, kind in kinds.items()}
-
-
-def _variant(kind: str, definitions: Definitions) -> Schema:
-    """Return the schema of options by a component's name; any for components that are not installed.
-
-    A key with a dot is a path from the recipe's root, to a value of any kind.
-    """
-    elsewhere: Schema = {"patternProperties": {r"\.": {}}}
-    options = {
-        name: {**definitions.variant(kind, name), **elsewhere} for name in definitions.registry.names(kind)
-    }
-    return {"type": "object", "properties": options, "additionalProperties": {"type": "object"}}
+    return {path: definitions.variants(kind) for path, kind in kinds.items()}
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:

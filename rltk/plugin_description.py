@@ -90,7 +90,7 @@ def state_of(source: Source, registry: Registry) -> PluginState:
     """Return whether a plugin works, and what it observes."""
     origin = (source.plugin, source.distribution, source.version)
     if reason := registry.block_reason(source):
-        return PluginState(*origin, "blocked", f"left out {reason}", "drop that to have it back")
+        return PluginState(*origin, "blocked", f"left out: {reason}", "change that to have it back")
     for failure in registry.failures:
         if failure.source is source:
             return PluginState(*origin, "FAILED", failure.reason, failure.fix)

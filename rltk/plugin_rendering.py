@@ -81,9 +81,9 @@ def _sections(item: Description, *, narrow: bool) -> Iterator[RenderableType]:
     if item.example:
         yield _heading("in a recipe")
         yield _indented(Text(item.example.rstrip()))
-    if item.override:
+    if item.command:
         yield _heading("on the command line")
-        yield _indented(Text(f"rltk train RECIPE {item.override}"))
+        yield _indented(Text(item.command))
 
 
 def _table(options: Sequence[Option]) -> Table:

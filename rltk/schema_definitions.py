@@ -69,12 +69,15 @@ class Definitions:
             }
             return {"type": "object", "properties": fields, "additionalProperties": False}
 
-    def variant(self, kind: str, name: str) -> Schema:
-        """Return the schema of some of a component's options; others may come from elsewhere."""
-        try:
-            return {**self.options(kind, name), "required": []}
-        except UserError:
-            return {"type": "object"}
+    def variants(self, kind: str) -> Schema:
+        """Return a reference to options by component, some of each; others may come from elsewhere."""
+        key = f"{kind}.variants"
+        if key not in self._built:
+            options = {name: self._some_options(kind, name) for name in self.registry.names(kind)}
+            # those of components that are not installed are not looked at
+            anything: Schema = {"type": "object"}
+            self._built[key] = {"type": "object", "properties": options, "additionalProperties": anything}
+        return {"$ref": f"#/$defs/{key}"}
 
     def chosen(self, kind: str, name: str) -> dict[str, str]:
         """Return the fields of a component's Config that choose a component, each with its kind."""
@@ -104,6 +107,13 @@ class Definitions:
             if (nameless := self._nameless(field)) is not None:
                 _allow(resolved["properties"][key], nameless)
         return {"properties": {}, **resolved}
+
+    def _some_options(self, kind: str, name: str) -> Schema:
+        """Return the schema of a variant's options; a key with a dot is a path from the recipe's root."""
+        try:
+            return {**self.options(kind, name), "required": [], "patternProperties": {r"\.": {}}}
+        except UserError:
+            return {"type": "object"}
 
     def _choice(self, key: str, kind: str, name: str, beside: dict[str, Schema]) -> Schema:
         """Return a reference to the schema of one component with its name."""

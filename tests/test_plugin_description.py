@@ -177,12 +177,18 @@ def test_an_example_shows_what_is_required_and_what_its_author_wants_shown(toys:
             }
         }
     }
-    assert found.override == ""
+    assert found.command == ""
 
 
 def test_the_override_sets_what_is_required_too() -> None:
-    assert _named("gymnasium").override == "environment.name=gymnasium environment.id=CartPole-v1"
-    assert _named("ppo").override == "rl.algorithm.name=ppo"
+    assert _named("gymnasium").command.endswith(" environment.name=gymnasium environment.id=CartPole-v1")
+    assert _named("ppo").command == "rltk train RECIPE rl.algorithm.name=ppo"
+
+
+def test_a_plugin_without_a_package_is_named_on_the_command_line(toys: Registry) -> None:
+    (item,), _ = find("toy_second", toys)
+    command = describe(item, toys).command
+    assert command == f"rltk train RECIPE -p {TOY_PLUGIN} count.algorithm.name=toy_second"
 
 
 def test_no_example_where_none_is_known_to_be_valid(toys: Registry) -> None:
@@ -194,7 +200,7 @@ def test_no_example_where_none_is_known_to_be_valid(toys: Registry) -> None:
 
     source = Source("here", "this program", load=lambda: None)
     found = describe(Provided("algorithm", Coded, source), toys)
-    assert (found.example, found.override) == ("", "")
+    assert (found.example, found.command) == ("", "")
 
 
 @pytest.mark.parametrize("name", ["toy_second", "algorithm.toy_second", "algorithm:toy_second"])
@@ -267,7 +273,7 @@ def test_json_has_the_schema_too(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_plugin_that_does_not_work_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_plugin("reward_length", ["no:reward_length"], as_json=False)
     text = capsys.readouterr().out
-    assert "plugin reward_length  blocked" in text and "left out by -p no:reward_length" in text
+    assert "plugin reward_length  blocked" in text and "left out: by -p no:reward_length" in text
 
     def fail() -> object:
         raise ModuleNotFoundError("No module named 'xyz'", name="xyz")

@@ -11,7 +11,6 @@ from rltk.light_imports import HeavyImport
 from rltk.plugin_checks import (
     HOOKS,
     api_problems,
-    name_problem,
     signature_problems,
     unmarked_problem,
     wrapper_problem,
@@ -19,7 +18,6 @@ from rltk.plugin_checks import (
 from rltk.plugin_sources import Source
 from rltk.static_components import (
     Implementation,
-    Unknown,
     component_name,
     function_rewards,
     implementations,
@@ -140,19 +138,9 @@ def _signature_problems(hook: str, arguments: ast.arguments) -> Iterator[str]:
 def _components(found: list[Implementation]) -> Iterator[tuple[str, str | None]]:
     """Yield kind and name of what the collecting hooks return.
 
-    :raises PluginError: a component has no name that a config could choose it by.
+    :raises PluginError: one of it cannot be used as a component.
     """
     for kind, hook in HOOKS.items():
         for item in found:
             if item.hook == hook:
-                yield from ((kind, _name(component)) for component in returned(item))
-
-
-def _name(component: Definition | Unknown) -> str | None:
-    name = component_name(component)
-    if isinstance(name, Unknown):
-        return None
-    assert isinstance(component, Definition) and isinstance(component.node, ast.ClassDef | ast.FunctionDef)
-    if problem := name_problem(component.node.name, name):
-        raise PluginError(problem)
-    return str(name)
+                yield from ((kind, component_name(kind, component)) for component in returned(item))

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rltk.plugin_checks import ARGUMENTS, HOOKS
+from rltk.errors import PluginError
+from rltk.plugin_checks import ARGUMENTS, HOOKS, name_problem
+from rltk.static_classes import Unknown, abstract_problem, base_problem, class_name
 from rltk.static_modules import Bindings, Definition, StaticModule, bindings_of, resolve
 
 _MARKS = {"rltk.hookimpl", "rltk.hookspecs.hookimpl"}
@@ -27,11 +29,6 @@ class Implementation:
     function: Function | None
     plain: bool = True
     wrapper: bool = False
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value that the text does not give away."""
 
 
 def implementations(module: StaticModule, members: Bindings) -> Iterator[Implementation]:
@@ -77,13 +74,27 @@ def returned(implementation: Implementation) -> list[Definition | Unknown]:
     return [element if isinstance(element, Definition) else Unknown() for element in elements]
 
 
-def component_name(component: Definition | Unknown) -> object:
-    """Return the name that a config chooses a component by, whatever type it has."""
+def component_name(kind: str, component: Definition | Unknown) -> str | None:
+    """Return the name that a config chooses a component by; None where the text does not give it away.
+
+    :raises PluginError: it cannot be used as a component of this kind.
+    """
     if isinstance(component, Unknown):
-        return component
+        return None
     if isinstance(component.node, Function) and _is_reward(component.module, component.node):
         return component.node.name
-    return _class_name(component) if isinstance(component.node, ast.ClassDef) else Unknown()
+    if not isinstance(component.node, ast.ClassDef):
+        return None
+    name = class_name(component)
+    known = not isinstance(name, Unknown)
+    for problem in (
+        base_problem(kind, component),
+        name_problem(component.node.name, name) if known else None,
+        abstract_problem(kind, component),
+    ):
+        if problem:
+            raise PluginError(problem)
+    return str(name) if known else None
 
 
 def function_rewards(module: StaticModule) -> list[str]:
@@ -123,23 +134,3 @@ def _is_mark(module: StaticModule, decorator: ast.expr) -> bool:
         project = first.value if isinstance(first, ast.Constant) else None
         return str(made_by).endswith("HookimplMarker") and project == "rltk"
     return mark in _MARKS
-
-
-def _class_name(component: Definition) -> object:
-    """Return the ``name`` of a class: its own, or the first that a base has."""
-    assert isinstance(component.node, ast.ClassDef)
-    module, body = component.module, bindings_of(component.node.body, component.module.package)
-    if "name" in body:
-        value = resolve(module, ast.Name("name"), body)
-        if isinstance(value, Definition) and isinstance(value.node, ast.Constant):
-            return value.node.value
-        return Unknown()
-    for base in component.node.bases:
-        found = resolve(module, base)
-        if isinstance(found, Definition) and isinstance(found.node, ast.ClassDef):
-            name = _class_name(found)
-            if name is not None:
-                return name
-        elif not (isinstance(found, str) and found.startswith("rltk.")):
-            return Unknown()
-    return None

@@ -168,6 +168,23 @@ BROKEN = {
     "version": ("RLTK_API = 99", "written for plugin API 99"),
     "several": ("RLTK_API = 99\n@rltk.hookimpl\ndef rltk_x(): ...\ndef rltk_stages(): ...", "rltk_x"),
     "bad name": (CLASSES.replace('"two"', '"../two"') + HOOK.format("[Two]"), "Two.name must be letters"),
+    "lacks a method": (
+        CLASSES.replace("def score", "def scroe") + HOOK.format("[Two]"),
+        "Two lacks score",
+    ),
+    "policy that lacks nearly all": (
+        "class Mine(rltk.Policy):\n    name = 'x'\n    def save(self): ...\n"
+        "@rltk.hookimpl\ndef rltk_policies(): return [Mine]",
+        "Mine lacks actor_parameters, critic_parameters, distribution_parameters, evaluate",
+    ),
+    "no component": (
+        "class Mine:\n    name = 'x'\n" + HOOK.format("[Mine]"),
+        "broken.Mine'>, which is no subclass of RewardModel",
+    ),
+    "component of another kind": (
+        CLASSES + HOOK.format("[One]").replace("reward_models", "stages"),
+        "broken.One'>, which is no subclass of Stage",
+    ),
     "no name": (CLASSES.replace('name = "one"', "") + HOOK.format("[One]"), "got None"),
 }  # fmt: skip
 

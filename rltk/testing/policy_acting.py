@@ -15,7 +15,8 @@ from rltk.testing.policy_cases import EPISODES, SLOTS, TOLERANCE, Case
 from rltk.testing.running import require
 from rltk.types import Action, Rollout
 
-_SAMPLES = 1000
+#: Actions that show whether samples follow their distribution.
+SAMPLES = 1000
 
 
 def answers_every_slot(case: Case) -> None:
@@ -119,18 +120,13 @@ def is_repeatable(case: Case) -> None:
 def samples_from_its_distribution(case: Case) -> None:
     """It samples from the distribution whose log-probabilities it reports."""
     policy = case.shaken()
-    rollout = case.one_step(policy, episodes=_SAMPLES)
+    rollout = case.one_step(policy, episodes=SAMPLES)
     with torch.no_grad():
-        entropy = policy.evaluate(rollout).entropy[:, 0].double()
-    # E[log p(a)] = -H(p) for samples of p; a mean of n is off by more than 5 sigma once in a million times.
-    excess = rollout.logprobs[:, 0].double() + entropy
-    off, sigma = abs(float(excess.mean())), float(excess.std()) / math.sqrt(_SAMPLES)
-    seen = (
-        f"log-probabilities of {_SAMPLES} samples are off minus the entropy by {off:.4g} in the mean, where "
-    )
-    seen += f"chance explains {sigma:.2g}"
+        entropy = policy.evaluate(rollout).entropy[:, 0]
+    # E[log p(a)] = -H(p) for samples of p.
+    excess = rollout.logprobs[:, 0] + entropy
     fix = "report the log-probability under the very distribution sampled from (temperature, truncation)"
-    require(off < 5 * sigma + 1e-3, seen, fix=fix)
+    require_zero_mean(excess, "log-probabilities of samples are off minus the entropy", fix=fix)
 
 
 def takes_the_mode(case: Case) -> None:
@@ -180,3 +176,13 @@ def require_close(
     seen = f"{what} of action {column} of episode {row} is {float(first[row, column]):.6g} from {one} and "
     seen += f"{float(second[row, column]):.6g} from {other}"
     require(float(apart.max()) <= TOLERANCE, seen, fix=fix)
+
+
+def require_zero_mean(excess: Tensor, what: str, *, fix: str) -> None:
+    """Require the mean of independent numbers ``[n]`` of expectation 0 to be what chance explains.
+
+    It is off by more than 5 standard errors once in two million times.
+    """
+    mean, error = float(excess.double().mean()), float(excess.double().std()) / math.sqrt(len(excess))
+    seen = f"{what} by {mean:.4g} in the mean of {len(excess)}, where chance explains {error:.2g}"
+    require(abs(mean) <= 5 * error + 1e-3, seen, fix=fix)

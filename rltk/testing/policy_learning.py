@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rltk.policy import Policy
 from rltk.rng import torch_generator
 from rltk.testing.guards import difference, unchanged, untouched_rng
-from rltk.testing.policy_acting import require_close
+from rltk.testing.policy_acting import SAMPLES, require_close, require_zero_mean
 from rltk.testing.policy_cases import TOLERANCE, Case
 from rltk.testing.running import require
 from rltk.types import Evaluation, Rollout
@@ -170,6 +170,18 @@ def measures_its_divergence(case: Case) -> None:
             require_close(apart, exact, rollout, "kl_divergence(p, q)", "adding up", "KL", fix)
 
 
+def measures_what_samples_show(case: Case) -> None:
+    """kl_divergence() is the mean log-ratio of samples."""
+    policy, moved = case.shaken(), case.shaken(seed=1)
+    rollout = case.one_step(policy, episodes=SAMPLES)
+    with torch.no_grad():
+        p, q = policy.distribution_parameters(rollout), moved.distribution_parameters(rollout)
+        (now, _), (then, _) = (policy.logprobs_and_entropy(each, rollout.actions) for each in (p, q))
+        excess = (now - then - policy.kl_divergence(p, q))[:, 0]
+    what = "log-ratios of samples of p are off kl_divergence(p, q)"
+    require_zero_mean(excess, what, fix="return KL(p || q), not KL(q || p), summed over action dimensions")
+
+
 def sends_gradients_where_it_says(case: Case) -> None:
     """Log-probabilities depend on actor_parameters() alone, values reach all of critic_parameters()."""
     policy = case.shaken()
@@ -212,6 +224,7 @@ LEARNING_CHECKS = (
     ignores_padding,
     describes_its_distributions,
     measures_its_divergence,
+    measures_what_samples_show,
     sends_gradients_where_it_says,
 )
 #: For text alone.

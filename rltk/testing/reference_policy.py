@@ -137,10 +137,10 @@ class LinearSession(Session):
 
 
 def shake(parameters: Iterable[nn.Parameter], seed: int) -> None:
-    """Move weights by about half their size, and by a tenth where they are 0."""
+    """Move weights by about half their size, and by a third where they are 0."""
     with torch.no_grad():
         for index, parameter in enumerate(parameters):
             generator = torch_generator("shake", seed, index)
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             size = float(parameter.square().mean().sqrt()) if parameter.numel() else 0.0
-            parameter.add_(noise * (0.1 + 0.5 * size))
+            parameter.add_(noise * (0.3 + 0.5 * size))

@@ -114,6 +114,7 @@ class TextWorld(VectorEnv):
         self.longest, self.speaks = longest, speaks
         self.pad_id, self.eos_id = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.defer_scoring, self.group_size = False, 1
+        self.single_action_space = spaces.Discrete(len(tokenizer))
         self._words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
         self._width = 9 + 2 * longest
 

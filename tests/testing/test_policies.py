@@ -22,6 +22,7 @@ from rltk.testing.policy_saving import SAVING_CHECKS
 from rltk.testing.reference_policy import LinearPolicy, LinearSession
 from rltk.testing.running import title
 from rltk.types import Action, Evaluation
+from rltk_policies.mlp import MLPPolicy
 
 
 class Linear(LinearPolicy):
@@ -44,6 +45,46 @@ class Linear(LinearPolicy):
 
 def test_a_good_policy_passes():
     check_policy(Linear)
+
+
+class BoxOnly(MLPPolicy):
+    """Refuses to choose."""
+
+    def __init__(self, config, *, spaces=None, generator=None):
+        if spaces is not None and isinstance(spaces[1], gym_spaces.Discrete):
+            raise rltk.UserError("policy.name", "it takes Box actions only", fix="choose mlp")
+        super().__init__(config, spaces=spaces, generator=generator)
+
+
+class ReversesGaussians(BoxOnly):
+    """Has the arguments of the Gaussian divergence the wrong way round."""
+
+    def kl_divergence(self, p, q):
+        return super().kl_divergence(q, p)
+
+
+class NarrowEntropy(BoxOnly):
+    """Gives the entropy of one dimension for that of all."""
+
+    def logprobs_and_entropy(self, parameters, actions):
+        logprobs, entropy = super().logprobs_and_entropy(parameters, actions)
+        return logprobs, entropy / 2
+
+
+def test_a_policy_of_continuous_actions_alone_passes():
+    check_policy(BoxOnly)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "reason"),
+    [
+        (ReversesGaussians, r"on Box actions: .*log-ratios of samples of p are off kl_divergence\(p, q\) by"),
+        (NarrowEntropy, "on Box actions: .*log-probabilities of samples are off minus the entropy by"),
+    ],
+)
+def test_what_is_wrong_with_continuous_actions_is_named(mutant, reason):
+    with pytest.raises(AssertionError, match=reason):
+        check_policy(mutant)
 
 
 def test_every_world_is_named_in_the_progress():
@@ -432,7 +473,7 @@ class RefusesAll(Linear):
         (OtherValues, "The values of acting, where it gives any, are those of evaluate"),
         (OwnDice, "1 slot and 3 slots give different actions in episode"),
         (AlwaysTheSame, "two seeds give the same actions"),
-        (HotSamples, "log-probabilities of 1000 samples are off minus the entropy by"),
+        (HotSamples, "log-probabilities of samples are off minus the entropy by"),
         (SamplesAnyway, "two seeds with deterministic=True give different actions"),
         (TakesTheLast, "another action is likelier than the mode, by"),
         (Unmasked, "entropy are not 0 where the mask is False"),
@@ -443,7 +484,7 @@ class RefusesAll(Linear):
         (CountsRows, "A row alone gives .*: values of row 0: of action 0 of episode 0 is"),
         (LooksAhead, "other padding"),
         (TwoCritics, r"value of action \d+ of episode \d+ is"),
-        (HalfEntropy, "log-probabilities of 1000 samples are off minus the entropy by"),
+        (HalfEntropy, "log-probabilities of samples are off minus the entropy by"),
         (Unnormalised, r"total probability of action \d+ of episode \d+ is 1\.105.* from adding up"),
         (ReverseDivergence, r"KL of action \d+ of episode \d+ is .* from adding up"),
         (NegativeDivergence, r"kl_divergence\(p, q\) is -"),

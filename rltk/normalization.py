@@ -57,19 +57,27 @@ class RewardScaler:
     def __init__(self, gamma: float, *, clip: float = 10.0) -> None:
         self.gamma, self.clip = gamma, clip
         self.moments = RunningMoments(1)
+        #: The return so far of each episode of the last rollout, which the next one may go on with.
+        self._so_far: dict[int, float] = {}
 
-    def scale(self, rewards: Tensor, mask: Tensor) -> Tensor:
+    def scale(self, rewards: Tensor, mask: Tensor, episode_ids: Tensor) -> Tensor:
         """Take in the rewards ``[B, T]`` of a rollout and return them scaled.
 
-        The return of a fragment begins with the fragment.
+        :param mask: ``[B, T]`` bool, True at actions; each row is a run of True from the left.
+        :param episode_ids: ``[B]`` which episode each row is of; one that a rollout cut off goes on in the
+            next, and so does its return.
         """
-        returns = _running_return(rewards.cpu().numpy(), self.gamma)
+        episodes = episode_ids.tolist()
+        before = np.array([self._so_far.get(episode, 0.0) for episode in episodes])
+        returns = _running_return(before, rewards.cpu().numpy(), self.gamma)
+        last = returns[np.arange(len(returns)), mask.sum(1).cpu().numpy() - 1]
+        self._so_far = dict(zip(episodes, last.tolist(), strict=True))
         self.moments.update(torch.from_numpy(returns)[mask.cpu()][:, None])
         std = torch.sqrt(self.moments.variance + 1e-8).to(rewards)
         return (rewards / std).clamp(-self.clip, self.clip)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the moments."""
+        """Return the moments; not the returns so far, as environments begin anew where a run goes on."""
         return self.moments.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -77,10 +85,11 @@ class RewardScaler:
         self.moments.load_state_dict(state)
 
 
-def _running_return(rewards: NDArray[np.float32], gamma: float) -> NDArray[np.float64]:
-    """Return ``R_t = gamma R_{t-1} + r_t`` for each row of ``[B, T]``."""
+def _running_return(
+    total: NDArray[np.float64], rewards: NDArray[np.float32], gamma: float
+) -> NDArray[np.float64]:
+    """Return ``R_t = gamma R_{t-1} + r_t`` for each row of ``[B, T]``, from ``total [B]`` on."""
     returns = np.zeros(rewards.shape)
-    total = np.zeros(len(rewards))
     for t in range(rewards.shape[1]):
         total = gamma * total + rewards[:, t]
         returns[:, t] = total

@@ -29,14 +29,27 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
     rewards = torch.tensor([[1.0, 2.0, 4.0], [8.0, 0.0, 0.0]])
     mask = torch.tensor([[True, True, True], [True, False, False]])
     returns = np.array([1.0, 0.5 + 2.0, 1.25 + 4.0, 8.0])
-    scaled = RewardScaler(0.5).scale(rewards, mask)
+    ids = torch.tensor([0, 1])
+    scaled = RewardScaler(0.5).scale(rewards, mask, ids)
     torch.testing.assert_close(scaled, rewards / float(returns.std()), rtol=1e-6, atol=0)
-    assert float(RewardScaler(0.5, clip=0.5).scale(rewards, mask).max()) == 0.5
+    assert float(RewardScaler(0.5, clip=0.5).scale(rewards, mask, ids).max()) == 0.5
+
+
+def test_the_return_of_an_episode_goes_on_in_the_next_fragment():
+    """Episode 3 has the rewards 1, 2, 4, 8 in two fragments; 4 ends with the first, 5 is in the second."""
+    scaler = RewardScaler(0.5)
+    first = torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([[True, True], [True, False]])
+    second = torch.tensor([[5.0, 0.0], [4.0, 8.0]]), torch.tensor([[True, False], [True, True]])
+    scaler.scale(*first, torch.tensor([3, 4]))
+    scaled = scaler.scale(*second, torch.tensor([5, 3]))
+    returns = np.array([1.0, 2.5, 3.0, 5.0, 1.25 + 4.0, 2.625 + 8.0])
+    torch.testing.assert_close(scaled, second[0] / float(returns.std()), rtol=1e-6, atol=0)
 
 
 def test_the_scale_survives_saving():
     scaler, restored = RewardScaler(0.9), RewardScaler(0.9)
     rewards, mask = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool)
-    scaler.scale(rewards, mask)
+    scaler.scale(rewards, mask, torch.tensor([0, 1]))
     restored.load_state_dict(scaler.state_dict())
-    assert torch.equal(scaler.scale(rewards * 2, mask), restored.scale(rewards * 2, mask))
+    later = rewards * 2, mask, torch.tensor([2, 3])
+    assert torch.equal(scaler.scale(*later), restored.scale(*later))

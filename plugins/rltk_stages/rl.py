@@ -169,7 +169,8 @@ class ReinforcementLearning(Stage):
     def _shaped(self, rollout: Rollout) -> Rollout:
         """Return the scorable episodes, with the KL penalty in their rewards."""
         if self.scaler is not None:
-            rollout = rollout.replace(rewards=self.scaler.scale(rollout.rewards, rollout.mask))
+            scaled = self.scaler.scale(rollout.rewards, rollout.mask, rollout.episode_ids)
+            rollout = rollout.replace(rewards=scaled)
         if not bool(torch.isfinite(rollout.scores).all()):
             rollout = rollout.select(torch.isfinite(rollout.scores).nonzero()[:, 0])
         if rollout.ref_logprobs is None:

@@ -15,13 +15,39 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0).sum()
 
 
+def clipped_surrogate(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    *,
+    clip_range: float | None,
+    clip_range_high: float | None = None,
+) -> Tensor:
+    """Return the negative clipped surrogate of each entry (Schulman et al. 2017, equation 7).
+
+    :param logprobs: log-probabilities now, of actions or of whole responses; any shape.
+    :param clip_range: how far below 1 the ratio counts, and above where ``clip_range_high`` is None; None:
+        any ratio counts in full.
+    :param clip_range_high: how far above 1 the ratio counts (Yu et al. 2025, "DAPO", section 3.1).
+    """
+    ratio = torch.exp(logprobs - old_logprobs)
+    if clip_range is None:
+        return -advantages * ratio
+    high = clip_range if clip_range_high is None else clip_range_high
+    clipped = ratio.clamp(1.0 - clip_range, 1.0 + high)
+    return torch.maximum(-advantages * ratio, -advantages * clipped)
+
+
 def clipped_surrogate_loss(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, *, clip_range: float
 ) -> Tensor:
     """Return the negative clipped surrogate, summed (Schulman et al. 2017, equation 7)."""
-    ratio = torch.exp(logprobs - old_logprobs)
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    return masked_sum(torch.maximum(-advantages * ratio, -advantages * clipped), mask)
+    return masked_sum(clipped_surrogate(logprobs, old_logprobs, advantages, clip_range=clip_range), mask)
+
+
+def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """Return ``-A_t log pi(a_t | s_t)``, summed, whose gradient is the policy gradient (Williams 1992)."""
+    return masked_sum(-advantages * logprobs, mask)
 
 
 def surrogate_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
@@ -29,10 +55,10 @@ def surrogate_loss(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, m
     return masked_sum(-advantages * torch.exp(logprobs - old_logprobs), mask)
 
 
-def clipped_value_loss(
-    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, clip_range: float | None
+def clipped_value_error(
+    values: Tensor, old_values: Tensor, returns: Tensor, *, clip_range: float | None
 ) -> Tensor:
-    """Return half the squared error of the critic, summed; the worse of it and its clipped form.
+    """Return half the squared error of the critic at each entry; the worse of it and its clipped form.
 
     The clipped form lets values move at most ``clip_range`` from the old ones (PPO's reference
     implementation); None leaves it out.
@@ -41,7 +67,14 @@ def clipped_value_loss(
     if clip_range is not None:
         clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
         squared_error = torch.maximum(squared_error, (clipped - returns) ** 2)
-    return 0.5 * masked_sum(squared_error, mask)
+    return 0.5 * squared_error
+
+
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, *, clip_range: float | None
+) -> Tensor:
+    """Return :func:`clipped_value_error`, summed over the mask."""
+    return masked_sum(clipped_value_error(values, old_values, returns, clip_range=clip_range), mask)
 
 
 def kl_k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rltk.errors import NonFiniteError
+from rltk.errors import NonFiniteError, UserError
 from rltk.interfaces import ComponentConfig
 from rltk.rng import seeded_initialisation
 from rltk.types import Metrics, Rollout
@@ -99,6 +99,11 @@ def lr_factor(step: int, total: int, config: TrainingConfig) -> float:
     return config.final_lr_ratio + (1 - config.final_lr_ratio) * fall
 
 
+def scheduled(value: float, schedule: Literal["constant", "linear"], progress: float) -> float:
+    """Return what ``value`` is after a share of the training: itself, or on a straight line to 0."""
+    return value * (1.0 - progress) if schedule == "linear" else value
+
+
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """Return a fused AdamW that decays matrices and leaves biases and norms alone."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -122,7 +127,7 @@ def gradient_step(
     *,
     max_grad_norm: float,
     where: str,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Metrics:
     """Take one optimiser step on a batch, in micro-batches.
 
@@ -134,22 +139,57 @@ def gradient_step(
     :returns: ``loss`` and ``grad_norm`` (before clipping).
     :raises NonFiniteError: before any weight changes, when loss or gradient is NaN or infinite.
     """
+    total = accumulate_gradients(optimizer, batch, loss, autocast=autocast)
+    return apply_gradients(optimizer, total, max_grad_norm=max_grad_norm, where=where)
+
+
+def accumulate_gradients(
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    loss: Callable[[Any], Tensor],
+    *,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Tensor:
+    """Do the first half of :func:`gradient_step`: leave the gradient in the parameters, return the loss."""
     optimizer.zero_grad(set_to_none=True)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    total = torch.zeros((), device=parameters[0].device)
+    losses: list[Tensor] = []
     for part in batch.parts:
         with autocast():
-            summed = loss(part)
-        (summed / batch.count).backward()
-        total += summed.detach()
-    norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    value, size = torch.stack([total / batch.count, norm]).tolist()
+            summed = loss(part) / batch.count
+        summed.backward()
+        losses.append(summed.detach())
+    return torch.stack(losses).sum()
+
+
+def apply_gradients(
+    optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float, where: str
+) -> Metrics:
+    """Do the second half of :func:`gradient_step`: check, clip the gradient and take the step."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    value, size = torch.stack([loss, norm]).tolist()
     for name, number in (("loss", value), ("gradient norm", size)):
         if not math.isfinite(number):
             fix = "lower learning_rate or look at the data of this step; the last checkpoint is untouched"
             raise NonFiniteError(where, f"the {name} is not finite", got=number, fix=fix)
+    if size > max_grad_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
     optimizer.step()
     return {"loss": value, "grad_norm": size}
+
+
+def require_groups(rollout: Rollout, where: str) -> Tensor:
+    """Return the group of each row, ``[B]``.
+
+    :param where: the algorithm's name, for the error.
+    :raises UserError: the rollout has no groups.
+    """
+    if rollout.groups is None:
+        what = f"{where!r} compares several answers to one prompt, and every episode has a prompt of its own"
+        fix = "set rl.group_size=4 or more; on control tasks choose ppo, a2c or reinforce"
+        raise UserError("algorithm", what, fix=fix)
+    return rollout.groups
 
 
 def require_finite(rollout: Rollout, where: str) -> None:

@@ -7,7 +7,7 @@ in the longest of them, ``N`` environment slots, ``V`` vocabulary entries.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,38 @@ class Rollout:
         """Return row indices in groups of like length whose padded size is at most ``max_tokens``."""
         groups = micro_batches(self.row_sizes().tolist(), max_tokens)
         return [torch.tensor(group) for group in groups]
+
+    def parts(self, max_tokens: int) -> list[Rollout]:
+        """Return the rows in groups whose padded size is at most ``max_tokens``; itself where all fit."""
+        width = self.mask.shape[1] if self.tokens is None else self.tokens.shape[1]
+        if len(self) * width <= max_tokens:
+            return [self]
+        if self._is_flat():
+            return [self._slice(start, start + max_tokens) for start in range(0, len(self), max_tokens)]
+        return [self.select(rows) for rows in self.micro_batches(max_tokens)]
+
+    def minibatches(self, size: int, generator: torch.Generator) -> Iterator[Rollout]:
+        """Yield all rows in a random order, ``size`` at a time; as they stand where they are no more.
+
+        :param generator: draws the order.
+        """
+        if len(self) <= size:
+            yield self
+            return
+        order = torch.randperm(len(self), generator=generator)
+        if not self._is_flat():
+            yield from (self.select(rows) for rows in order.split(size))
+            return
+        # Single steps need no trimming: one gather an epoch, and views of it.
+        shuffled = self.replace(**{name: tensor[order] for name, tensor in self._tensors().items()})
+        yield from (shuffled._slice(start, start + size) for start in range(0, len(self), size))
+
+    def _is_flat(self) -> bool:
+        """Return whether every row is a single action, as :meth:`steps` makes them."""
+        return self.tokens is None and self.mask.shape[1] == 1
+
+    def _slice(self, start: int, stop: int) -> Rollout:
+        return self.replace(**{name: tensor[start:stop] for name, tensor in self._tensors().items()})
 
     def _tensors(self) -> dict[str, Tensor]:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

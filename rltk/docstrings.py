@@ -19,12 +19,13 @@ def docstring(described: Any) -> str:
 
 
 def summary(described: Any) -> str:
-    """Return the first line of a docstring in plain text; empty where there is none."""
+    """Return the first paragraph of a docstring in plain text, on one line; empty where there is none."""
     return plain(docstring(described)).partition("\n")[0]
 
 
 def plain(text: str) -> str:
-    """Return a docstring without its markup."""
+    """Return a docstring without its markup, a line a paragraph, code and lists aside."""
+    text = "\n\n".join(map(_joined, text.split("\n\n")))
     text = _CODE.sub(r"\1", _ROLE.sub(r"\1", text))
     return _RAISES.sub(r"raises \1: ", _PARAMETER.sub(r"\1: ", text)).replace("::\n", ":\n")
 
@@ -33,3 +34,10 @@ def markdown(text: str) -> str:
     """Return a docstring as Markdown: code in backticks, parameters as a list."""
     text = _CODE.sub(r"`\1`", _ROLE.sub(r"`\1`", text))
     return _RAISES.sub(r"- raises `\1`: ", _PARAMETER.sub(r"- `\1`: ", text))
+
+
+def _joined(paragraph: str) -> str:
+    """Return a paragraph without line breaks but those before entries of a list; an indented one as it is."""
+    if paragraph.startswith(" "):
+        return paragraph
+    return re.sub(r"\n\s*(?![\s:*-])", " ", paragraph)

@@ -8,9 +8,14 @@ from typing import Any
 
 from rltk.policy import Policy
 from rltk.testing.components import Component, component_under_check
-from rltk.testing.policy_acting import ACTING_CHECKS, TEXT_ACTING_CHECKS
+from rltk.testing.policy_acting import ACTING_CHECKS, RESTRICTED_CHECKS, TEXT_ACTING_CHECKS
 from rltk.testing.policy_cases import Case, cases
-from rltk.testing.policy_learning import LEARNING_CHECKS, LISTED_CHECKS, TEXT_LEARNING_CHECKS
+from rltk.testing.policy_learning import (
+    LEARNING_CHECKS,
+    LISTED_CHECKS,
+    MEMORYLESS_CHECKS,
+    TEXT_LEARNING_CHECKS,
+)
 from rltk.testing.policy_saving import SAVING_CHECKS
 from rltk.testing.running import Progress, ignore, run_checks
 
@@ -19,7 +24,10 @@ def contract(case: Case) -> tuple[Callable[[Case], None], ...]:
     """Return the checks that a policy has to pass in a world."""
     listed = LISTED_CHECKS if case.lists_actions(case.make()) else ()
     text = (*TEXT_LEARNING_CHECKS, *TEXT_ACTING_CHECKS) if case.actions is None else ()
-    return (*ACTING_CHECKS, *listed, *LEARNING_CHECKS, *text, *SAVING_CHECKS)
+    restricted = RESTRICTED_CHECKS if case.restricted else ()
+    memoryless = MEMORYLESS_CHECKS if case.component.cls.memoryless else ()
+    learning = (*listed, *LEARNING_CHECKS, *memoryless)
+    return (*restricted, *ACTING_CHECKS, *learning, *text, *SAVING_CHECKS)
 
 
 def check_policy(
@@ -32,7 +40,8 @@ def check_policy(
     """Assert that a policy keeps its contract.
 
     A policy with a ``tokenizer`` is tried on text, any other on arrays, with Discrete and with Box actions;
-    it may refuse one of the two with a UserError.
+    it may refuse one of the two with a UserError. Where its session takes action masks, it is also tried with
+    some of the Discrete actions forbidden.
 
     :param component: the class, or the name of a registered one.
     :param options: for its Config; None: what its ``check_options`` returns.

@@ -85,6 +85,19 @@ def reads_what_was_appended(case: Case) -> None:
     require_close(rollout.logprobs, evaluated, rollout, "acting", "evaluate()", "log-probability", fix)
 
 
+def takes_what_is_allowed(case: Case) -> None:
+    """It takes only actions that the environment allows."""
+    policy = case.shaken()
+    for deterministic in (False, True):
+        rollout = case.collect(policy, deterministic=deterministic)
+        assert rollout.allowed is not None
+        permitted = rollout.allowed.gather(-1, rollout.actions[..., None])[..., 0]
+        where = (rollout.mask & ~permitted).nonzero().tolist()
+        seen = f"{len(where)} of {rollout.num_actions} actions were not allowed"
+        fix = "act on rltk.distributions.restrict(logits, allowed), and evaluate with batch.allowed"
+        require(not where, seen, fix=fix)
+
+
 def ignores_the_number_of_slots(case: Case) -> None:
     """The same streams give the same episodes, whatever the number of slots."""
     policy = case.shaken()
@@ -158,6 +171,8 @@ ACTING_CHECKS = (
     samples_from_its_distribution,
     takes_the_mode,
 )
+#: Where the session takes action masks.
+RESTRICTED_CHECKS = (takes_what_is_allowed,)
 #: For text alone.
 TEXT_ACTING_CHECKS = (reads_what_was_appended,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from rltk.errors import UserError
-from rltk.policy import Policy
+from rltk.policy import MaskableSession, Policy
 from rltk.rng import torch_generator
 from rltk.rollout import collect
 from rltk.testing.components import Component
@@ -41,11 +42,13 @@ class Case:
 
     :param label: what to call the world in messages.
     :param actions: the action space; None for text.
+    :param restricted: whether only some actions are allowed at a time.
     """
 
     component: Component
     label: str
     actions: spaces.Space[Any] | None
+    restricted: bool = False
 
     def make(self, *, seed: int = 0, options: dict[str, Any] | None = None) -> Policy:
         """Construct the policy as a run does; ``options`` are changes of its options."""
@@ -97,7 +100,7 @@ class Case:
         """Return the vector environment whose episodes have at most ``longest`` actions."""
         if self.actions is None:
             return TextWorld(slots, tokenizer_of(policy), longest=longest)
-        return ArrayWorld(slots, self.actions, longest=longest)
+        return ArrayWorld(slots, self.actions, longest=longest, restricted=self.restricted)
 
     def alternatives(self, policy: Policy, actions: Tensor) -> Iterator[Tensor]:
         """Yield other actions ``[B, T, ...]`` that could have been taken in the place of ``actions``.
@@ -140,7 +143,11 @@ def cases(component: Component) -> list[Case]:
     reasons = "; ".join(f"{label}: {reason}" for label, reason in refusals.items())
     fix = "take spaces=(observation space, action space), or have a tokenizer; options go into check_options"
     require(accepted, f"it acts neither on text ({made}) nor on arrays ({reasons})", fix=fix)
-    return accepted
+    return accepted + [
+        dataclasses.replace(case, label=f"restricted {case.label}", restricted=True)
+        for case in accepted
+        if isinstance(case.actions, spaces.Discrete) and isinstance(case.make().session(1), MaskableSession)
+    ]
 
 
 def _made(case: Case) -> Policy | UserError:

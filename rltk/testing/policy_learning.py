@@ -148,7 +148,7 @@ def adds_up(case: Case) -> None:
     fix = "normalise with torch.log_softmax over the actions"
     total = table.exp().sum(-1)
     require_close(total, torch.ones_like(total), rollout, "adding up", "theory", "total probability", fix)
-    exact = -(table.exp() * table).sum(-1)
+    exact = torch.special.entr(table.exp()).sum(-1)
     require_close(entropy, exact, rollout, "logprobs_and_entropy()", "adding up", "entropy", fix)
 
 
@@ -166,8 +166,22 @@ def measures_its_divergence(case: Case) -> None:
         require(highest > 1e-6, "kl_divergence(p, q) is 0 for p other than q", fix=fix)
         if case.lists_actions(policy):
             p_table, q_table = (_logprob_table(case, policy, each, rollout) for each in (p, q))
-            exact = (p_table.exp() * (p_table - q_table)).sum(-1)
+            log_ratios = torch.where(p_table.isneginf(), 0.0, p_table - q_table)
+            exact = (p_table.exp() * log_ratios).sum(-1)
             require_close(apart, exact, rollout, "kl_divergence(p, q)", "adding up", "KL", fix)
+
+
+def needs_the_observation_alone(case: Case) -> None:
+    """An action taken out of its episode is evaluated as inside it."""
+    policy = case.shaken()
+    rollout = case.collect(policy)
+    steps = rollout.steps()
+    with torch.no_grad():
+        together, apart = (_described(policy.evaluate(each)) for each in (rollout, steps))
+    for name, tensor in together.items():
+        fix = "leave the class's memoryless at False where an action depends on more than the observation"
+        inside = tensor[rollout.mask][:, None]
+        require_close(apart[name], inside, steps, "the action alone", "its episode", name, fix)
 
 
 def measures_what_samples_show(case: Case) -> None:
@@ -227,6 +241,8 @@ LEARNING_CHECKS = (
     measures_what_samples_show,
     sends_gradients_where_it_says,
 )
+#: Where the policy says that it is memoryless.
+MEMORYLESS_CHECKS = (needs_the_observation_alone,)
 #: For text alone.
 TEXT_LEARNING_CHECKS = (reads_what_the_environment_said,)
 #: Where the actions are few enough to be listed.

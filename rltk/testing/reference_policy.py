@@ -25,6 +25,7 @@ class LinearPolicy(Policy):
     """
 
     name = "linear"
+    memoryless = True
 
     def __init__(self, inputs: int, actions: int) -> None:
         super().__init__()
@@ -89,6 +90,7 @@ class BigramPolicy(LinearPolicy):
     """A language model that looks at the last token only."""
 
     name = "bigram"
+    memoryless = False
 
     def __init__(self, tokenizer: Any) -> None:
         super().__init__(len(tokenizer), len(tokenizer))

@@ -34,6 +34,7 @@ class ArrayWorld(VectorEnv):
     :param longest: actions in the longest episode.
     :param group_size: consecutive episodes that see the same.
     :param constant: the same observation always, a bandit.
+    :param restricted: allow some of the discrete actions at a time, and say so in the infos.
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
@@ -46,9 +47,11 @@ class ArrayWorld(VectorEnv):
         longest: int = 7,
         group_size: int = 1,
         constant: bool = False,
+        restricted: bool = False,
     ) -> None:
         self.num_envs = num_envs
-        self.longest, self.group_size, self.constant = longest, group_size, constant
+        self.longest, self.group_size = longest, group_size
+        self.constant, self.restricted = constant, restricted
         self.single_action_space = action_space
         self.single_observation_space = spaces.Box(-np.inf, np.inf, (FEATURES,), np.float32)
         self.action_space = batch_space(action_space, num_envs)
@@ -59,7 +62,7 @@ class ArrayWorld(VectorEnv):
         self._episode = np.arange(self.num_envs)
         self._position = np.zeros(self.num_envs, dtype=np.int64)
         self._next = self.num_envs
-        return self._observe(), {}
+        return self._observe(), self._restrictions()
 
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Any, Any, Any, dict[str, Any]]:
         """Pay for the actions; a slot whose episode is over takes the next one."""
@@ -73,7 +76,21 @@ class ArrayWorld(VectorEnv):
             final[slot] = observations[slot]
             self._episode[slot], self._position[slot] = self._next, 0
             self._next += 1
-        return self._observe(), self._pay(actions), done & ~truncated, truncated, {"final_obs": final}
+        infos = {"final_obs": final, **self._restrictions()}
+        return self._observe(), self._pay(actions), done & ~truncated, truncated, infos
+
+    def _restrictions(self) -> dict[str, NDArray[np.bool_]]:
+        """Return which actions are allowed now, at least one in each slot; nothing where all are."""
+        if not self.restricted:
+            return {}
+        n = int(self.single_action_space.n)  # type: ignore[attr-defined]
+        draws = [numpy_generator("allowed", *key) for key in self._keys()]
+        allowed = np.array([draw.random(n) < 0.6 for draw in draws])
+        allowed[np.arange(self.num_envs), [int(draw.integers(n)) for draw in draws]] = True
+        return {"action_mask": allowed}
+
+    def _keys(self) -> list[tuple[int, int]]:
+        return list(zip((self._episode // self.group_size).tolist(), self._position.tolist(), strict=True))
 
     def _pay(self, actions: NDArray[Any]) -> NDArray[np.float64]:
         if isinstance(self.single_action_space, spaces.Discrete):
@@ -83,8 +100,7 @@ class ArrayWorld(VectorEnv):
     def _observe(self) -> NDArray[np.float32]:
         if self.constant:
             return np.full((self.num_envs, FEATURES), 4.0, dtype=np.float32)
-        keys = zip((self._episode // self.group_size).tolist(), self._position.tolist(), strict=True)
-        rows = [numpy_generator("observation", *key).normal(size=FEATURES) for key in keys]
+        rows = [numpy_generator("observation", *key).normal(size=FEATURES) for key in self._keys()]
         return np.array(rows, dtype=np.float32)
 
 

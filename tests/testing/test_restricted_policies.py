@@ -114,10 +114,6 @@ class Remembering(Linear):
         (ForgetsTheMask, r"on restricted Discrete actions: .*: \d+ of \d+ actions were not allowed"),
         (ModeForgetsTheMask, r"on restricted Discrete actions: .*: \d+ of \d+ actions were not allowed"),
         (EvaluatesEverything, "on restricted Discrete actions: .*the first ratio is 1: log-probability"),
-        (
-            PaddingOfNothing,
-            "on restricted Discrete actions: .*moves a gradient of the log-probabilities by nan",
-        ),
         (Remembering, "An action taken out of its episode is evaluated as inside it"),
     ],
 )

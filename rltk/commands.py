@@ -54,7 +54,7 @@ def train(
     except Exception:
         _keep_traceback(directory)
         raise
-    _show_results(recipe, summary, directory)
+    _show_results(recipe, summary, directory, plugins)
 
 
 def list_environments(options: Sequence[str]) -> None:
@@ -77,7 +77,7 @@ def list_recipes() -> None:
     _print_table(["recipe", "what it does"], rows)
 
 
-def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path) -> None:
+def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path, plugins: Sequence[str]) -> None:
     """Print the table of policies, the report's path and what to try next."""
     from rltk.report import headline, next_steps, policy_table
 
@@ -86,7 +86,7 @@ def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path) -> N
     if sentence := headline(summary):
         print(sentence)
     print(f"\nreport: {directory / 'report.html'}")
-    for command, purpose in next_steps(recipe.resolved(), summary, str(directory)):
+    for command, purpose in next_steps(recipe.resolved(), str(directory), plugins):
         print(f"next: {command}  # {purpose}")
 
 

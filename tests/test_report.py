@@ -224,6 +224,9 @@ def test_smoothing_is_a_centred_mean_that_skips_gaps():
 
 
 def test_next_steps_follow_from_the_recipe():
-    steps = dict(next_steps({"seed": 3, "stages": STAGES}, {"recipe": "mini"}, "runs/x"))
-    assert "rltk train mini seed=4" in steps and "rltk train mini rl.algorithm.name=trpo" in steps
-    assert 'rltk generate runs/x "list three animals"' in steps
+    steps = dict(next_steps({"seed": 3, "stages": STAGES}, "runs/x"))
+    assert "rltk train runs/x/config.yaml seed=4" in steps
+    assert "rltk train runs/x/config.yaml rl.algorithm.name=trpo" in steps
+    assert 'rltk generate runs/x "a prompt of yours"' in steps
+    with_plugin = dict(next_steps({"seed": 3, "stages": STAGES}, "runs/x", ["mine.py"]))
+    assert "rltk train runs/x/config.yaml -p mine.py seed=4" in with_plugin

@@ -1,6 +1,6 @@
 """The sections of the report that are made of tables, bars and words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -91,7 +91,7 @@ def time_section(record: RunRecord) -> str:
 
 def next_section(record: RunRecord) -> str:
     """Return what to try next, as HTML."""
-    steps = next_steps(record.config, record.summary, str(record.directory))
+    steps = next_steps(record.config, str(record.directory))
     items = "".join(
         f"<dt><code>{escape(command)}</code></dt><dd>{escape(why)}</dd>" for command, why in steps
     )
@@ -99,32 +99,34 @@ def next_section(record: RunRecord) -> str:
 
 
 def next_steps(
-    config: Mapping[str, Any], summary: Mapping[str, Any], directory: str
+    config: Mapping[str, Any], directory: str, plugins: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
     """Return commands that follow from a run and what each is for.
 
+    They name the run's own config, which has the overrides and is there for recipes from a file too.
+
     :param config: the resolved recipe.
-    :param summary: what ``summary.json`` holds.
     :param directory: the run's directory as it should stand in a command.
+    :param plugins: the values of ``-p`` that the run was made with.
     """
-    recipe = summary.get("recipe") or f"{directory}/config.yaml"
+    recipe = " ".join([f"{directory}/config.yaml", *(f"-p {plugin}" for plugin in plugins)])
     stages = {name: options or {} for name, options in (config.get("stages") or {}).items()}
-    plugins = {options.get("stage"): name for name, options in stages.items()}
+    by_plugin = {options.get("stage"): name for name, options in stages.items()}
     steps = []
-    if "sft" in plugins:
+    if "sft" in by_plugin:
         steps.append(
-            (f'rltk generate {directory} "list three animals"', "ask the final policy something yourself")
+            (f'rltk generate {directory} "a prompt of yours"', "ask the final policy something yourself")
         )
     seed = config.get("seed")
     if isinstance(seed, int):
         steps.append((f"rltk train {recipe} seed={seed + 1}", "see how much of the result was luck"))
-    if "rl" in plugins:
-        rl = plugins["rl"]
+    if "rl" in by_plugin:
+        rl = by_plugin["rl"]
         other = "ppo" if (stages[rl].get("algorithm") or {}).get("name") == "trpo" else "trpo"
         steps.append(
             (f"rltk train {recipe} {rl}.algorithm.name={other}", "swap the algorithm and nothing else")
         )
-        if "reward_model" in plugins:
+        if "reward_model" in by_plugin:
             steps.append(
                 (f"rltk train {recipe} {rl}.kl_coef=0", "drop the leash: watch reward rise and utility fall")
             )

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
-from rltk.errors import UserError
+from rltk.errors import Interrupted, UserError
 
 Subject = TypeVar("Subject")
 #: Told of every check that was run: what it holds a component to, and what went wrong (None: nothing).
@@ -44,10 +44,13 @@ def run_checks(
     :param who: what is checked, such as ``reward_model 'polite'``; every message begins with it.
     :param progress: told of each check.
     :raises AssertionError: a check failed, or the component raised anything while it was checked.
+    :raises Interrupted: somebody stopped a run that a check made.
     """
     for check in checks:
         try:
             check(subject)
+        except Interrupted:
+            raise
         except Exception as error:
             reason = error if isinstance(error, AssertionError) else _raised(error)
             failure = AssertionError(f"{who}: {title(check)}: {reason}")

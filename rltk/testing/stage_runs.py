@@ -107,6 +107,8 @@ class StageRuns:
             try:
                 train(recipe, workplace, resume=True)
             except Interrupted:
+                if len(outcome.stopped_at) == len(outcome.asked_at):
+                    raise  # by somebody at the keyboard
                 outcome.stopped_at.append(outcome.steps[-1][0])
             else:
                 break
@@ -145,8 +147,9 @@ class StageRuns:
     def _begin(self, recipe: Recipe, workplace: Path) -> None:
         """Make a run directory in which the stage is next."""
         workplace.mkdir()
-        if self._earlier:
-            shutil.copyfile(self._before / "metrics.jsonl", workplace / "metrics.jsonl")
+        metrics = self._before / "metrics.jsonl"
+        if self._earlier and metrics.is_file():
+            shutil.copyfile(metrics, workplace / "metrics.jsonl")
         for name in self._earlier:
             shutil.copytree(self._before / "stages" / name, workplace / "stages" / name)
         (workplace / "config.yaml").write_text(yaml_io.dump(recipe.resolved()), encoding="utf-8")

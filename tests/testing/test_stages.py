@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import threading
 from functools import partial
 
@@ -12,7 +13,7 @@ from pydantic import Field
 
 import rltk
 from rltk.config import load_recipe
-from rltk.errors import UserError
+from rltk.errors import Interrupted, UserError
 from rltk.interfaces import Stage
 from rltk.registry import Registry, get_registry
 from rltk.rng import torch_generator
@@ -188,6 +189,18 @@ def test_what_is_no_stage_is_told():
 
 class Plain:
     """No stage."""
+
+
+def test_somebody_at_the_keyboard_can_stop_a_check():
+    class Pressed(Wander):
+        """Somebody presses Ctrl-C."""
+
+        def log(self, step, weight):
+            super().log(step, weight)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        check_stage(Pressed)
 
 
 def test_other_threads_are_refused():

@@ -90,10 +90,8 @@ def test_what_is_wrong_with_continuous_actions_is_named(mutant, reason):
 def test_every_world_is_named_in_the_progress():
     told = []
     check_policy("mlp", progress=lambda title, error: told.append(title))
-    assert {line.partition(":")[0] for line in told if line.startswith("on ")} == {
-        "on Discrete actions",
-        "on Box actions",
-    }
+    worlds = {line.partition(":")[0] for line in told if line.startswith("on ")}
+    assert {"on Discrete actions", "on Box actions"} <= worlds
 
 
 class Session(LinearSession):

@@ -49,34 +49,69 @@ def rltk_stages() -> list[type[Stage]]:  # type: ignore[empty-body]
 
 @hookspec
 def rltk_run_start(directory: Path, config: Mapping[str, Any]) -> None:
-    """A run begins or goes on in ``directory`` with the resolved ``config``."""
+    """A run begins or goes on.
+
+    :param directory: the run's folder; exists.
+    :param config: the resolved recipe, every default filled in.
+    """
 
 
 @hookspec
 def rltk_stage_start(stage: str, plugin: str, index: int, count: int) -> None:
-    """The stage named ``stage`` begins: number ``index`` (from 0) of ``count``."""
+    """A stage begins.
+
+    :param stage: its name in the recipe.
+    :param plugin: the name of the stage plugin that does it.
+    :param index: its number, from 0.
+    :param count: how many stages the recipe has.
+    """
 
 
 @hookspec
 def rltk_metrics(stage: str, step: int, total: int, metrics: Mapping[str, float]) -> None:
-    """A stage finished ``step`` of ``total`` steps; ``metrics`` may be empty."""
+    """A stage finished a step.
+
+    :param stage: the stage's name in the recipe.
+    :param step: the step that is done, from 1.
+    :param total: how many steps the stage has.
+    :param metrics: numbers by name, such as ``rl/approx_kl``; may be empty.
+    """
 
 
 @hookspec
 def rltk_rollout(stage: str, step: int, rollout: Rollout) -> None:
-    """A rollout was collected and scored; observe, do not change."""
+    """A rollout was collected and scored; observe, do not change.
+
+    :param stage: the stage's name in the recipe.
+    :param step: the iteration it is for, from 1.
+    :param rollout: the episodes, before a KL penalty enters their rewards.
+    """
 
 
 @hookspec
 def rltk_checkpoint(stage: str, step: int, directory: Path) -> None:
-    """A checkpoint was completely written to ``directory``."""
+    """A checkpoint is complete.
+
+    :param stage: the stage's name in the recipe.
+    :param step: the steps done.
+    :param directory: the checkpoint's folder.
+    """
 
 
 @hookspec
 def rltk_stage_end(stage: str, results: Mapping[str, Any], seconds: float) -> None:
-    """A stage finished with ``results`` after ``seconds`` of work."""
+    """A stage finished.
+
+    :param stage: its name in the recipe.
+    :param results: what it adds to ``summary.json``.
+    :param seconds: how long it worked, interruptions left out.
+    """
 
 
 @hookspec
 def rltk_run_end(directory: Path, error: BaseException | None) -> None:
-    """The run stopped: finished where ``error`` is None."""
+    """The run stopped.
+
+    :param directory: the run's folder.
+    :param error: what stopped it; None where it finished.
+    """

@@ -68,7 +68,7 @@ def _variable(name: str) -> list[str] | None:
 
 def _not_among(sources: Iterable[Source], allowed: Sequence[str]) -> dict[str, str]:
     return {
-        source.qualified: f"not in {ALLOW}"
+        source.qualified: f"by {ALLOW}, which does not name it"
         for source in sources
         if source.plugin not in allowed and source.qualified not in allowed
     }

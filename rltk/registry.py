@@ -8,6 +8,7 @@ component that it may have provided.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import traceback
 from collections import Counter
@@ -195,14 +196,16 @@ class Registry:
 
     def _unknown(self, kind: str, name: str, where: str) -> UserError:
         hint = suggestion(name, self.names(kind))
-        likely = [failure for failure in self.failures if name in failure.plugin]
+        likely = [failure for failure in self.failures if _may_provide(failure.source, name)]
         if not hint.startswith("did you mean"):
             likely = likely or self.failures
         if likely:
             hint = likely[0].fix
         if not self.sources:
             hint = "install rltk (pip install -e .): no plugin at all was found"
-        left_out = [source for source in self.sources if name in source.plugin and self.block_reason(source)]
+        left_out = [
+            source for source in self.sources if self.block_reason(source) and _may_provide(source, name)
+        ]
         reasons = [
             *(f"plugin {source.plugin!r} is left out {self.block_reason(source)}" for source in left_out),
             *map(str, likely[:3]),
@@ -224,6 +227,11 @@ class Registry:
 def _first_line(error: BaseException) -> str:
     line = str(error).strip().partition("\n")[0]
     return line if isinstance(error, PluginError) else f"{type(error).__name__}: {line}"
+
+
+def _may_provide(source: Source, name: str) -> bool:
+    """Tell by a plugin's name whether a component of this name may be in it."""
+    return re.search(rf"(^|[_.-]){re.escape(name)}($|[_.-])", source.plugin) is not None
 
 
 def _namesake(source: Source, wanted: Iterable[Source]) -> PluginError:

@@ -106,6 +106,9 @@ def test_asking_for_what_is_left_out_says_so(site: Path) -> None:
     registry = load_plugins(["no:reward_one"])
     with pytest.raises(UserError, match="plugin 'reward_one' is left out by -p no:reward_one"):
         registry.get("reward_model", "one")
+    with pytest.raises(UserError) as error:  # part of a word is no hint
+        registry.get("reward_model", "on")
+    assert "left out" not in str(error.value)
 
 
 def test_of_two_distributions_with_one_plugin_name_either_can_be_left_out(

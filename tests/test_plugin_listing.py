@@ -167,7 +167,7 @@ def test_plugins_left_out_are_not_touched_and_say_why(
     assert states["two"] == ("blocked", "by RLTK_DISABLE_PLUGINS", None)
     assert states["three"][0] == "ok"
     monkeypatch.setenv("RLTK_PLUGINS", "two")
-    assert listed()["three"]["error"] == "not in RLTK_PLUGINS"
+    assert listed()["three"]["error"] == "by RLTK_PLUGINS, which does not name it"
 
 
 @pytest.mark.parametrize("load", [False, True])

@@ -65,8 +65,7 @@ class ActionMasks:
         if "action_mask" not in infos:
             return np.ones(self._shape, dtype=bool)
         given = np.asarray(infos.get("_action_mask", active), dtype=bool)
-        allowed = self._checked(infos["action_mask"], active & given)
-        return allowed | ~given[:, None]
+        return self._checked(infos["action_mask"], active & given)
 
     def _checked(self, mask: Any, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
         allowed = np.asarray(mask)
@@ -76,10 +75,11 @@ class ActionMasks:
             raise UserError("environment", what, got=allowed.shape, fix=fix)
         allowed = allowed.astype(bool)
         starts = np.cumsum((0, *self.sizes[:-1]))
-        if not np.logical_or.reduceat(allowed[active], starts, axis=1).all():
+        possible: NDArray[np.bool_] = np.all(np.logical_or.reduceat(allowed, starts, axis=1), axis=1)
+        if not possible[active].all():
             fix = "end the episode, or allow an action that does nothing"
             raise UserError("environment", "one of its action masks allows nothing at all", fix=fix)
-        return allowed
+        return allowed | ~possible[:, None]
 
 
 def act(

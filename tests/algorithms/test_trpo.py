@@ -47,8 +47,6 @@ def make_rollout(policy):
         scores=torch.zeros(6),
         observations=torch.rand(*mask.shape, 3, generator=generator, dtype=torch.float64) * 2 - 1,
     )
-    # `.float()` of the features would round away the double precision that these tests compare in.
-    policy._features = lambda observations, batch_dims: observations
     with torch.no_grad():
         return rollout.replace(logprobs=policy.evaluate(rollout).logprobs)
 

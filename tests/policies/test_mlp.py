@@ -3,16 +3,24 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from rltk.errors import UserError
 from rltk.rng import EpisodeStream, numpy_generator, torch_generator
 from rltk.types import Rollout
+from rltk_policies.action_distributions import Categoricals
 from rltk_policies.mlp import MLPPolicy
 
 SEEN = gym.spaces.Box(-10, 10, (3,), np.float32)
-ACTIONS = {"discrete": gym.spaces.Discrete(4), "continuous": gym.spaces.Box(-1, 1, (2,), np.float32)}
+ACTIONS = {
+    "discrete": gym.spaces.Discrete(4),
+    "continuous": gym.spaces.Box(-1, 1, (2,), np.float32),
+    "several": gym.spaces.MultiDiscrete([2, 4, 3]),
+    "binary": gym.spaces.MultiBinary(3),
+}
 
 
 def make_policy(actions: gym.Space, **options) -> MLPPolicy:
@@ -77,6 +85,47 @@ def test_discrete_actions_follow_the_inverse_distribution_function(observations)
     assert modes.tolist() == probabilities.argmax(-1).tolist()
 
 
+def test_several_components_are_independent_categoricals(observations):
+    """Each draws a uniform of its own; log-probability, entropy and KL are the sums of torch's."""
+    policy, other = (make_policy(ACTIONS["several"]) for _ in range(2))
+    with torch.no_grad():
+        other.actor[-1].bias.add_(torch.arange(9.0))
+    action = act(policy, observations)
+    assert action.actions.shape == (50, 3) and ACTIONS["several"].contains(action.actions[0].numpy())
+    batch = rollout_of(observations, action.actions)
+    p, q = (each.distribution_parameters(batch).detach()[:, 0] for each in (policy, other))
+    parts, others = ([Categorical(logits=part) for part in x.split([2, 4, 3], -1)] for x in (p, q))
+    uniforms = EpisodeStream(5, np.arange(50), np.zeros(50, dtype=np.int64)).uniform(3)
+    for i, part in enumerate(parts):
+        expected = [
+            np.searchsorted(row.cumsum(0), u) for row, u in zip(part.probs, uniforms[:, i], strict=True)
+        ]
+        assert action.actions[:, i].tolist() == expected
+    evaluation = policy.evaluate(batch)
+    torch.testing.assert_close(
+        evaluation.logprobs[:, 0].detach(), sum(x.log_prob(action.actions[:, i]) for i, x in enumerate(parts))
+    )
+    torch.testing.assert_close(evaluation.entropy[:, 0].detach(), sum(x.entropy() for x in parts))
+    torch.testing.assert_close(
+        policy.kl_divergence(p, q), sum(kl_divergence(*pair) for pair in zip(parts, others, strict=True))
+    )
+
+
+def test_the_last_action_is_never_taken_where_it_is_not_allowed():
+    """Not even by the largest uniform, whose product with the total may be rounded up to it."""
+
+    class Largest(EpisodeStream):
+        def uniform(self, draws=1):
+            return np.full((1000, draws), 1.0 - 2.0**-53)
+
+    logits = numpy_generator("logits").normal(size=(1000, 4)).astype(np.float32)
+    allowed = np.array([[True, True, True, False]])
+    nobody = np.zeros(0, dtype=np.int64)
+    chosen, logprobs = Categoricals((4,)).choose(logits, np.zeros(0), Largest(0, nobody, nobody), allowed)
+    assert chosen.tolist() == [2] * 1000
+    np.testing.assert_allclose(logprobs, scipy.special.log_softmax(logits[:, :3], -1)[:, 2], rtol=1e-5)
+
+
 def test_continuous_actions_are_normal_with_their_densities(observations):
     policy = make_policy(ACTIONS["continuous"])
     with torch.no_grad():
@@ -114,6 +163,7 @@ def test_uniform_weights_are_those_that_torch_gives_its_layers():
         (gym.spaces.Dict(a=SEEN), ACTIONS["discrete"], "'mlp' reads Box observations only"),
         (SEEN, gym.spaces.Box(-1, 1, (2, 2), np.float32), "'mlp' cannot take these actions"),
         (SEEN, gym.spaces.Text(5), "'mlp' cannot take these actions"),
+        (SEEN, gym.spaces.Discrete(3, start=1), "'mlp' counts actions from 0"),
     ],
 )
 def test_spaces_it_cannot_take_are_refused(seen, actions, words):

@@ -1,0 +1,178 @@
+"""The mlp policy: two perceptrons on flat observations."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces as gym_spaces
+from gymnasium.spaces import Space
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rltk.distributions import restrict
+from rltk.errors import UserError
+from rltk.interfaces import ComponentConfig
+from rltk.normalization import RunningMoments
+from rltk.policy import Policy
+from rltk.types import Evaluation, Rollout
+from rltk_policies.action_distributions import learnable_distribution
+from rltk_policies.mlp.networks import Activation, InitialWeights, build_network
+from rltk_policies.mlp.session import MLPSession
+
+WEIGHTS = "model.safetensors"
+SHAPE = "policy.json"
+_SHAPES = ("hidden_sizes", "activation", "normalize_observations", "clip_observations")
+
+
+class MLPPolicy(Policy):
+    """Two separate networks; categoricals for discrete, a diagonal Gaussian for Box actions.
+
+    :param spaces: the environment's single observation and action space.
+    :param generator: draws the initial weights.
+    """
+
+    name = "mlp"
+    memoryless = True
+
+    class Config(ComponentConfig):
+        """Options of ``mlp``."""
+
+        path: str | None = Field(
+            None, description="Folder of a saved policy, whose shape counts; null: new weights."
+        )
+        hidden_sizes: tuple[int, ...] = Field((64, 64), description="Units of the hidden layers.")
+        activation: Activation = Field("tanh", description="What follows each hidden layer.")
+        initial_weights: InitialWeights = Field(
+            "orthogonal",
+            description="Orthogonal, with small outputs of the actor; or uniform, as torch makes its layers.",
+        )
+        initial_log_std: float = Field(0.0, description="Initial log standard deviation of Box actions.")
+        normalize_observations: bool = Field(
+            False, description="Scale observations by the mean and variance of all seen in training."
+        )
+        clip_observations: float = Field(10.0, gt=0, description="Largest scaled observation.")
+
+    config: Config
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        spaces: tuple[Space[Any], Space[Any]] | None = None,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if spaces is None:
+            raise UserError("policy.name", "'mlp' acts on arrays, not on text", fix="choose causal_lm")
+        config = config if config.path is None else _with_saved_shape(config)
+        self.config = config
+        self.clip = config.clip_observations
+        inputs = _inputs(spaces[0])
+        self.distribution = learnable_distribution(self.name, spaces[1])
+        build = partial(
+            build_network,
+            activation=config.activation,
+            initial_weights=config.initial_weights,
+            generator=generator or torch.Generator().manual_seed(0),
+        )
+        # Orthogonal weights, small at the policy's output: detail 2 of Huang et al. 2022, "The 37
+        # implementation details of proximal policy optimization".
+        self.actor = build((inputs, *config.hidden_sizes, self.distribution.outputs), output_gain=0.01)
+        self.critic = build((inputs, *config.hidden_sizes, 1), output_gain=1.0)
+        self.log_std = nn.Parameter(torch.full((self.distribution.log_stds,), config.initial_log_std))
+        self.moments = RunningMoments(inputs) if config.normalize_observations else None
+        if config.path is not None:
+            self._load(Path(config.path))
+        self.device = torch.device(device)
+        self.to(self.device)
+
+    def session(self, num_envs: int) -> MLPSession:
+        """Return acting state; it remembers nothing."""
+        return MLPSession(self)
+
+    def evaluate(self, batch: Rollout) -> Evaluation:
+        """Return log-probabilities, entropies and values; see :meth:`rltk.policy.Policy.evaluate`."""
+        logprobs, entropy = self.logprobs_and_entropy(self.distribution_parameters(batch), batch.actions)
+        mask = batch.mask
+        return Evaluation(
+            torch.where(mask, logprobs, 0.0), torch.where(mask, entropy, 0.0), self.value(batch)
+        )
+
+    def value(self, batch: Rollout) -> Tensor:
+        """Return the critic's values ``[B, T]``."""
+        return torch.where(batch.mask, self.critic(self._features(batch.observations))[..., 0], 0.0)
+
+    def distribution_parameters(self, batch: Rollout) -> Tensor:
+        """Return logits ``[B, T, n]``, minus infinity where not allowed, those of several components side by
+        side; or means and log standard deviations side by side, ``[B, T, 2 n]``."""
+        outputs = self.actor(self._features(batch.observations))
+        if self.distribution.log_stds:
+            return torch.cat([outputs, self.log_std.expand_as(outputs)], dim=-1)
+        # Nothing is allowed in the padding, where a softmax over nothing would not be finite.
+        return restrict(outputs, None if batch.allowed is None else batch.allowed | ~batch.mask[..., None])
+
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[B, T]``; of a Gaussian, densities over all dimensions."""
+        return self.distribution.logprobs_and_entropy(parameters, actions)
+
+    def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
+        """Return the exact KL(p || q) ``[B, T]``."""
+        return self.distribution.kl_divergence(p, q)
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return the actor's weights and, for Box actions, the log standard deviations."""
+        return [*self.actor.parameters(), *([self.log_std] if self.distribution.log_stds else [])]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Return the critic's weights."""
+        return list(self.critic.parameters())
+
+    def observe(self, batch: Rollout) -> None:
+        """Take in the scale of the observations."""
+        if self.moments is not None and batch.observations is not None:
+            self.moments.update(batch.observations[batch.mask].flatten(1))
+
+    def save(self, directory: Path) -> None:
+        """Write the weights and the options they were made with."""
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(self.state_dict(), directory / WEIGHTS)
+        options = {"policy": self.name, **self.config.model_dump(mode="json", exclude={"path"})}
+        (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
+
+    def _load(self, folder: Path) -> None:
+        try:
+            self.load_state_dict(load_file(folder / WEIGHTS))
+        except RuntimeError as error:
+            fix = "choose the environment that it was trained in"
+            raise UserError(
+                "policy.path", "saved for an environment of another shape", got=str(folder), fix=fix
+            ) from error
+
+    def _features(self, observations: Tensor | None) -> Tensor:
+        assert observations is not None
+        flat = observations.to(self.log_std.dtype).flatten(2)
+        return flat if self.moments is None else self.moments.normalize(flat, clip=self.clip)
+
+
+def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
+    """Return the config with what decides the weights' shapes as the folder at its path has it."""
+    folder = Path(str(config.path))
+    if not (folder / SHAPE).is_file():
+        raise UserError("policy.path", "no saved mlp policy", got=str(folder), fix="check the path")
+    saved = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    return config.model_copy(update={name: saved[name] for name in _SHAPES if name in saved})
+
+
+def _inputs(space: Space[Any]) -> int:
+    """Return how many numbers an observation has."""
+    if not isinstance(space, gym_spaces.Box):
+        fix = "wrap the environment in gymnasium.wrappers.FlattenObservation"
+        raise UserError("policy.name", "'mlp' reads Box observations only", got=space, fix=fix)
+    return math.prod(space.shape)

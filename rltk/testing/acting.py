@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,11 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
+from rltk.action_masks import ActionMasks
 from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.interfaces import Environment, Row
-from rltk.rng import EpisodeStream
+from rltk.rng import EpisodeStream, numpy_generator
 from rltk.rollout import collect
 from rltk.testing.worlds import word_tokenizer
 from rltk.types import Action
@@ -100,23 +101,40 @@ class Trial:
 
 
 class Actions:
-    """The same sequence of random actions every time."""
+    """The same sequence of random actions every time, of those that the environment allows.
 
-    def __init__(self, envs: VectorEnv) -> None:
+    :param infos: what ``reset`` returned.
+    """
+
+    def __init__(self, envs: VectorEnv, infos: Mapping[str, Any]) -> None:
         self._space = copy.deepcopy(envs.action_space)
         self._space.seed(0)
+        self._generator = numpy_generator("actions")
+        self._masks = ActionMasks(envs, infos)
+        self._slots = np.ones(envs.num_envs, dtype=bool)
 
-    def __call__(self) -> Any:
-        """Return the next actions of all slots."""
-        return self._space.sample()
+    def __call__(self, infos: Mapping[str, Any]) -> Any:
+        """Return the next actions of all slots.
+
+        :param infos: what came with the latest observations.
+        """
+        allowed = self._masks.read(infos, self._slots)
+        return self._space.sample() if allowed is None else self._draw(allowed)
+
+    def _draw(self, allowed: NDArray[np.bool_]) -> NDArray[Any]:
+        keys = np.where(allowed, self._generator.random(allowed.shape), -1.0)
+        components = np.split(keys, np.cumsum(self._masks.sizes)[:-1], axis=1)
+        drawn = np.stack([component.argmax(1) for component in components], axis=1)
+        return drawn.reshape(self._space.shape).astype(self._space.dtype)
 
 
 def play(envs: VectorEnv, *, seed: int = 0, steps: int = STEPS) -> Trial:
     """Reset and take some random actions."""
-    trial, actions = Trial(), Actions(envs)
+    trial = Trial()
     trial.observe(*envs.reset(seed=seed))
+    actions = Actions(envs, trial.infos[0])
     for _ in range(steps):
-        trial.step(envs, actions())
+        trial.step(envs, actions(trial.infos[-1]))
     return trial
 
 

@@ -48,6 +48,29 @@ def test_an_environment_with_nothing_but_acting_passes():
     check_environment(Mute)
 
 
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(2), gym.spaces.MultiDiscrete([2])])
+def test_only_actions_that_are_allowed_are_tried(space):
+    class Fenced(Line):
+        """A walk on the right half of the line."""
+
+        class walk(Walk):  # noqa: N801
+            action_space = space
+
+            def reset(self, *, seed=None, options=None):
+                observation, _ = super().reset(seed=seed)
+                return observation, self.allowed()
+
+            def step(self, action):
+                assert self.allowed()["action_mask"][int(np.squeeze(action))], "not allowed"
+                observation, reward, terminated, truncated, _ = super().step(np.squeeze(action))
+                return observation, reward, terminated, truncated, self.allowed()
+
+            def allowed(self):
+                return {"action_mask": np.array([self.place > 3, True], dtype=np.int8)}
+
+    check_environment(Fenced)
+
+
 def test_a_text_environment_without_prompts_of_its_own_passes():
     class Lent(rltk.Environment):
         """Deals what it is given, or words of its own."""

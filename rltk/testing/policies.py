@@ -22,7 +22,7 @@ from rltk.testing.running import Progress, ignore, run_checks
 
 def contract(case: Case) -> tuple[Callable[[Case], None], ...]:
     """Return the checks that a policy has to pass in a world."""
-    listed = LISTED_CHECKS if case.lists_actions(case.make()) else ()
+    listed = LISTED_CHECKS if case.lists_actions(case.policy) else ()
     text = (*TEXT_LEARNING_CHECKS, *TEXT_ACTING_CHECKS) if case.actions is None else ()
     restricted = RESTRICTED_CHECKS if case.restricted else ()
     memoryless = MEMORYLESS_CHECKS if case.component.cls.memoryless else ()

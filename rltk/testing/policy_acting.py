@@ -21,7 +21,7 @@ SAMPLES = 1000
 
 def answers_every_slot(case: Case) -> None:
     """Its session answers with one action and one log-probability a slot."""
-    policy = case.shaken()
+    policy = case.policy
     action = _first_step(case, policy)
     fix = "return rltk.Action(actions [N, ...], logprobs [N] float32, values [N] or None)"
     shape = tuple(action.actions.shape)
@@ -39,7 +39,7 @@ def answers_every_slot(case: Case) -> None:
 
 def leaves_observations_and_randomness_alone(case: Case) -> None:
     """Acting leaves the observations and the global random generators alone."""
-    policy = case.shaken()
+    policy = case.policy
     _first_step(case, policy)
 
 
@@ -56,8 +56,7 @@ def _first_step(case: Case, policy: Policy) -> Action:
 
 def acts_as_it_evaluates(case: Case) -> None:
     """The log-probabilities of acting are those of evaluate(): the first ratio is 1."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         evaluated = policy.evaluate(rollout).logprobs
     fix = "use the same temperature, mask, positions and no dropout in both; a session must forget a slot's "
@@ -67,8 +66,7 @@ def acts_as_it_evaluates(case: Case) -> None:
 
 def values_as_it_evaluates(case: Case) -> None:
     """The values of acting, where it gives any, are those of evaluate()."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         evaluated = policy.evaluate(rollout).values
     fix = "return values=None from act() where a value costs a pass of its own"
@@ -77,7 +75,7 @@ def values_as_it_evaluates(case: Case) -> None:
 
 def reads_what_was_appended(case: Case) -> None:
     """Acting reads the tokens that the environment appends between two actions."""
-    policy = case.shaken()
+    policy = case.policy
     rollout = case.dialogue(policy)
     with torch.no_grad():
         evaluated = policy.evaluate(rollout).logprobs
@@ -87,7 +85,7 @@ def reads_what_was_appended(case: Case) -> None:
 
 def takes_what_is_allowed(case: Case) -> None:
     """It takes only actions that the environment allows."""
-    policy = case.shaken()
+    policy = case.policy
     for deterministic in (False, True):
         rollout = case.collect(policy, deterministic=deterministic)
         assert rollout.allowed is not None
@@ -100,7 +98,7 @@ def takes_what_is_allowed(case: Case) -> None:
 
 def ignores_the_number_of_slots(case: Case) -> None:
     """The same streams give the same episodes, whatever the number of slots."""
-    policy = case.shaken()
+    policy = case.policy
     expected = case.collect(policy, slots=1)
     for slots in (3, EPISODES):
         _require_same_episodes(expected, case.collect(policy, slots=slots), f"1 slot and {slots} slots")
@@ -123,7 +121,7 @@ def _require_same_episodes(first: Rollout, second: Rollout, between: str) -> Non
 
 def is_repeatable(case: Case) -> None:
     """The same seed gives the same actions, another seed others."""
-    policy = case.shaken()
+    policy = case.policy
     first, again, other = (case.collect(policy, seed=seed) for seed in (0, 0, 1))
     _require_same_episodes(first, again, "two runs with one seed")
     same = first.actions.shape == other.actions.shape and torch.equal(first.actions, other.actions)
@@ -132,7 +130,7 @@ def is_repeatable(case: Case) -> None:
 
 def samples_from_its_distribution(case: Case) -> None:
     """It samples from the distribution whose log-probabilities it reports."""
-    policy = case.shaken()
+    policy = case.policy
     rollout = case.one_step(policy, episodes=SAMPLES)
     with torch.no_grad():
         entropy = policy.evaluate(rollout).entropy[:, 0]
@@ -144,7 +142,7 @@ def samples_from_its_distribution(case: Case) -> None:
 
 def takes_the_mode(case: Case) -> None:
     """deterministic=True takes the mode, whatever the seed."""
-    policy = case.shaken()
+    policy = case.policy
     rollout = case.collect(policy, deterministic=True)
     _require_same_episodes(
         rollout, case.collect(policy, deterministic=True, seed=1), "two seeds with deterministic=True"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,6 +65,19 @@ class Case:
             generator=torch_generator("policy", seed),
         )
         return policy
+
+    @cached_property
+    def policy(self) -> Policy:
+        """A shaken policy, for checks that leave it as it is."""
+        return self.shaken()
+
+    def rollout(self) -> Rollout:
+        """Return what that policy did, for the caller alone."""
+        return copy.deepcopy(self._rollout)
+
+    @cached_property
+    def _rollout(self) -> Rollout:
+        return self.collect(self.policy)
 
     def shaken(self, seed: int = 0) -> Policy:
         """Construct the policy and move its weights, so that no distribution is uniform and no value 0."""

@@ -18,8 +18,7 @@ from rltk.types import Evaluation, Rollout
 
 def evaluates_in_the_shape_of_the_mask(case: Case) -> None:
     """evaluate() returns finite [B, T], differentiable, and 0 where the mask is False."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     for name, tensor in _described(policy.evaluate(rollout)).items():
         shape, expected = tuple(tensor.shape), tuple(rollout.mask.shape)
         require(shape == expected, f"{name} have shape {shape}, not {expected}", fix="return [B, T]")
@@ -32,8 +31,7 @@ def evaluates_in_the_shape_of_the_mask(case: Case) -> None:
 
 def evaluates_the_same_twice(case: Case) -> None:
     """evaluate() gives the same twice, and leaves the rollout and the global random generators alone."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with untouched_rng("evaluate()"), unchanged("the rollout's arrays", rollout), torch.no_grad():
         first = policy.evaluate(rollout)
         second = policy.evaluate(rollout)
@@ -44,8 +42,7 @@ def evaluates_the_same_twice(case: Case) -> None:
 
 def evaluates_rows_by_themselves(case: Case) -> None:
     """A row alone gives what it gives in a padded batch."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         together = _described(policy.evaluate(rollout))
         for row in range(len(rollout)):
@@ -59,8 +56,7 @@ def evaluates_rows_by_themselves(case: Case) -> None:
 
 def ignores_padding(case: Case) -> None:
     """What stands in the padding changes neither evaluations nor gradients."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     spoilt = with_garbage(case, policy, rollout)
     first, second = policy.evaluate(rollout), policy.evaluate(spoilt)
     fix = "read only tokens before rollout.lengths, and mask what you return with rollout.mask"
@@ -95,8 +91,7 @@ def with_garbage(case: Case, policy: Policy, rollout: Rollout) -> Rollout:
 
 def reads_what_the_environment_said(case: Case) -> None:
     """Tokens that are no actions are read, but not scored."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     rows = (rollout.mask.sum(1) >= 3).nonzero()[:, 0]
     rollout = rollout.select(rows)
     with torch.no_grad():
@@ -123,8 +118,7 @@ def without_second_action(rollout: Rollout) -> Rollout:
 
 def describes_its_distributions(case: Case) -> None:
     """value() and distribution_parameters() with logprobs_and_entropy() agree with evaluate()."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         now = policy.evaluate(rollout)
         parameters = policy.distribution_parameters(rollout)
@@ -139,8 +133,7 @@ def describes_its_distributions(case: Case) -> None:
 
 def adds_up(case: Case) -> None:
     """Probabilities of all actions sum to 1, and the entropy is theirs."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         parameters = policy.distribution_parameters(rollout)
         table = _logprob_table(case, policy, parameters, rollout)
@@ -154,8 +147,7 @@ def adds_up(case: Case) -> None:
 
 def measures_its_divergence(case: Case) -> None:
     """kl_divergence() is 0 for equal distributions, never negative, and exact where it can be added up."""
-    policy, moved = case.shaken(), case.shaken(seed=1)
-    rollout = case.collect(policy)
+    policy, moved, rollout = case.policy, case.shaken(seed=1), case.rollout()
     with torch.no_grad():
         p, q = policy.distribution_parameters(rollout), moved.distribution_parameters(rollout)
         same, apart = policy.kl_divergence(p, p), policy.kl_divergence(p, q)
@@ -173,8 +165,7 @@ def measures_its_divergence(case: Case) -> None:
 
 def needs_the_observation_alone(case: Case) -> None:
     """An action taken out of its episode is evaluated as inside it."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     steps = rollout.steps()
     with torch.no_grad():
         together, apart = (_described(policy.evaluate(each)) for each in (rollout, steps))
@@ -186,7 +177,7 @@ def needs_the_observation_alone(case: Case) -> None:
 
 def measures_what_samples_show(case: Case) -> None:
     """kl_divergence() is the mean log-ratio of samples."""
-    policy, moved = case.shaken(), case.shaken(seed=1)
+    policy, moved = case.policy, case.shaken(seed=1)
     rollout = case.one_step(policy, episodes=SAMPLES)
     with torch.no_grad():
         p, q = policy.distribution_parameters(rollout), moved.distribution_parameters(rollout)
@@ -198,8 +189,7 @@ def measures_what_samples_show(case: Case) -> None:
 
 def sends_gradients_where_it_says(case: Case) -> None:
     """Log-probabilities depend on actor_parameters() alone, values reach all of critic_parameters()."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     now = policy.evaluate(rollout)
     names = {id(parameter): name for name, parameter in policy.named_parameters()}
     actor, critic = policy.actor_parameters(), policy.critic_parameters()

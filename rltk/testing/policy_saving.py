@@ -22,8 +22,7 @@ def begins_alike(case: Case) -> None:
 
 def goes_on_from_a_checkpoint(case: Case) -> None:
     """Its state_dict() holds all that its answers depend on, bit for bit."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     saved = case.component.directory / "checkpoint"
     save_state(saved, {"policy": weights(policy)})
     again = case.shaken(seed=1)
@@ -34,8 +33,7 @@ def goes_on_from_a_checkpoint(case: Case) -> None:
 
 def opens_what_it_saved(case: Case) -> None:
     """Saved and opened again by its option path it is the same policy, bit for bit."""
-    policy = case.shaken()
-    rollout = case.collect(policy)
+    policy, rollout = case.policy, case.rollout()
     saved = case.component.directory / f"saved policy, {case.label}"
     policy.save(saved)
     require(saved.is_dir() and any(saved.iterdir()), "save() wrote nothing", fix="write into the directory")

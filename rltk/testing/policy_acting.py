@@ -15,9 +15,6 @@ from rltk.testing.policy_cases import EPISODES, SLOTS, TOLERANCE, Case
 from rltk.testing.running import require
 from rltk.types import Action, Rollout
 
-#: Actions that show whether samples follow their distribution.
-SAMPLES = 1000
-
 
 def answers_every_slot(case: Case) -> None:
     """Its session answers with one action and one log-probability a slot."""
@@ -130,8 +127,7 @@ def is_repeatable(case: Case) -> None:
 
 def samples_from_its_distribution(case: Case) -> None:
     """It samples from the distribution whose log-probabilities it reports."""
-    policy = case.policy
-    rollout = case.one_step(policy, episodes=SAMPLES)
+    policy, rollout = case.policy, case.samples
     with torch.no_grad():
         entropy = policy.evaluate(rollout).entropy[:, 0]
     # E[log p(a)] = -H(p) for samples of p.

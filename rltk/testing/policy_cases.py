@@ -34,6 +34,7 @@ OBSERVATIONS = spaces.Box(-float("inf"), float("inf"), (FEATURES,))
 #: More episodes than slots, so that slots are refilled; their lengths differ.
 EPISODES, SLOTS = 17, 5
 _MOST_LISTED = 256
+_SAMPLES = 1000
 #: How far two ways to the same log-probability or value may differ.
 TOLERANCE = 1e-4
 
@@ -98,10 +99,10 @@ class Case:
         envs = self.envs(policy, min(slots, episodes))
         return collect(envs, policy, episodes=episodes, seed=seed, deterministic=deterministic)
 
-    def one_step(self, policy: Policy, *, episodes: int) -> Rollout:
-        """Act once in each of many episodes."""
-        envs = self.envs(policy, 50, longest=1)
-        return collect(envs, policy, episodes=episodes, seed=1)
+    @cached_property
+    def samples(self) -> Rollout:
+        """Many episodes of one action each, by that policy: they show whether it follows its distribution."""
+        return collect(self.envs(self.policy, 100, longest=1), self.policy, episodes=_SAMPLES, seed=1)
 
     def dialogue(self, policy: Policy) -> Rollout:
         """Act in a text world that appends a token of its own after every second action."""

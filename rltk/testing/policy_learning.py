@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rltk.policy import Policy
 from rltk.rng import torch_generator
 from rltk.testing.guards import difference, unchanged, untouched_rng
-from rltk.testing.policy_acting import SAMPLES, require_close, require_zero_mean
+from rltk.testing.policy_acting import require_close, require_zero_mean
 from rltk.testing.policy_cases import TOLERANCE, Case
 from rltk.testing.running import require
 from rltk.types import Evaluation, Rollout
@@ -177,8 +177,7 @@ def needs_the_observation_alone(case: Case) -> None:
 
 def measures_what_samples_show(case: Case) -> None:
     """kl_divergence() is the mean log-ratio of samples."""
-    policy, moved = case.policy, case.shaken(seed=1)
-    rollout = case.one_step(policy, episodes=SAMPLES)
+    policy, moved, rollout = case.policy, case.shaken(seed=1), case.samples
     with torch.no_grad():
         p, q = policy.distribution_parameters(rollout), moved.distribution_parameters(rollout)
         (now, _), (then, _) = (policy.logprobs_and_entropy(each, rollout.actions) for each in (p, q))

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rltk.action_masks import ActionMasks
 from rltk.interfaces import Environment
+from rltk.registry import get_registry
 from rltk.rollout import is_text
 from rltk.testing.acting import SLOTS, Actions, Trial, World, play, slots_of
 from rltk.testing.components import component_under_check
@@ -44,6 +45,7 @@ def check_environment(
     :param progress: told of every check.
     :raises AssertionError: saying what was seen and what to change.
     """
+    get_registry()  # as in a run: loading the plugins registers their Gymnasium ids
     with component_under_check("environment", component, options, directory, progress) as found:
 
         def make() -> Environment:

@@ -2,6 +2,8 @@
 
 import random
 import re
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -39,6 +41,11 @@ def test_registered_names_and_options_are_taken():
     check_environment("gymnasium", {"id": "MountainCarContinuous-v0"})
     with pytest.raises(AssertionError, match=r"'gymnasium'.*without the options id \(Registered"):
         check_environment("gymnasium", {})
+
+
+def test_a_check_in_a_process_of_its_own_finds_the_ids_of_plugins():
+    code = "from rltk.testing import check_environment; from rltk.testing.tiny_text import TinyText"
+    subprocess.run([sys.executable, "-c", f"{code}; check_environment(TinyText)"], check=True)
 
 
 def test_an_environment_with_nothing_but_acting_passes():

@@ -13,11 +13,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from rltk import hookspecs
-from rltk.component_description import Description, Option, describe
-from rltk.docstrings import docstring, markdown
+from rltk.describing.component import Description, Option, describe
+from rltk.describing.docstrings import docstring, markdown
+from rltk.describing.rendering import shown_default
+from rltk.listing.reading import read_plugin
 from rltk.plugin_checks import ARGUMENTS, HOOKS
-from rltk.plugin_reading import read_plugin
-from rltk.plugin_rendering import shown_default
 from rltk.plugin_sources import entry_point_sources
 from rltk.registry import Provided, Registry
 

@@ -27,7 +27,7 @@ def list_all(
 ) -> None:
     """List plugins: where each is from, whether it works, what it provides."""
     if context.invoked_subcommand is None:
-        from rltk.plugin_listing import list_plugins
+        from rltk.listing.listing import list_plugins
 
         list_plugins(plugin or [], as_json=as_json, load=load, strict=strict)
 
@@ -35,7 +35,7 @@ def list_all(
 @plugins_app.command()
 def show(name: NameArgument, plugin: Plugins = None, as_json: Json = False, debug: Debug = False) -> None:
     """Explain a component: what it is, its options, an example."""
-    from rltk.plugin_description import show_plugin
+    from rltk.describing.show import show_plugin
 
     show_plugin(name, plugin or [], as_json=as_json)
 
@@ -77,6 +77,6 @@ def schema(
     debug: Debug = False,
 ) -> None:
     """Print a recipe's JSON Schema, for editors."""
-    from rltk.config_schema import print_schema
+    from rltk.describing.config_schema import print_schema
 
     print_schema(recipe, plugin or [])

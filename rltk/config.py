@@ -47,7 +47,7 @@ class Kind:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Mark the spec with its kind: which components there are is known to :mod:`rltk.config_schema`."""
+        """Mark the spec with its kind; :mod:`rltk.describing.config_schema` knows the components."""
         return {**handler.resolve_ref_schema(handler(schema)), KIND_MARK: self.kind}
 
     def _resolve(self, spec: ComponentSpec) -> ComponentSpec:

@@ -23,8 +23,8 @@ def plugin_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
     for module in ("light_imports", "static_imports", "static_modules"):
         name = "_NOT_FOLLOWED" if module == "static_modules" else "HEAVY"
-        known = getattr(importlib.import_module(f"rltk.{module}"), name)
-        monkeypatch.setattr(f"rltk.{module}.{name}", known | {HEAVY})
+        known = getattr(importlib.import_module(f"rltk.listing.{module}"), name)
+        monkeypatch.setattr(f"rltk.listing.{module}.{name}", known | {HEAVY})
     monkeypatch.setattr("importlib.metadata.entry_points", installed)
     monkeypatch.syspath_prepend(str(folder))
     for variable in ("RLTK_PLUGINS", "RLTK_DISABLE_PLUGINS"):

@@ -16,8 +16,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from rltk.errors import UserError, suggestion
+from rltk.listing.rows import plugin_rows
 from rltk.plugin_checks import KINDS
-from rltk.plugin_rows import plugin_rows
 from rltk.plugin_selection import select_sources
 
 #: What a template's folder and the entry points are named after, by what the command line accepts.

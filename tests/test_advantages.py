@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from rltk.advantages import explained_variance, generalized_advantage_estimation, masked_mean, whiten
+from rltk.advantages import (
+    discounted_sums,
+    episode_returns,
+    explained_variance,
+    generalized_advantage_estimation,
+    group_relative_advantages,
+    indifferent_groups,
+    leave_one_out_advantages,
+    lone_episodes,
+    masked_mean,
+    returns_to_go,
+    whiten,
+)
 from rltk.rng import torch_generator
 
 GAMMA, LAMBDA = 0.9, 0.8
@@ -83,3 +95,61 @@ def test_explained_variance_of_perfect_useless_and_harmful_critics():
 
 def test_the_mean_over_an_empty_mask_is_zero():
     assert masked_mean(torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.bool)) == 0.0
+
+
+def test_discounted_sums_equal_a_loop_for_every_length():
+    for length in (1, 2, 3, 7, 8, 13):
+        for factor in (0.0, 0.7, 1.0):
+            x = torch.randn(3, length, generator=torch_generator("sums", length), dtype=torch.float64)
+            expected = np.zeros((3, length))
+            for t in range(length):
+                expected[:, t] = sum(factor ** (k - t) * x[:, k].numpy() for k in range(t, length))
+            np.testing.assert_allclose(discounted_sums(x, factor).numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_returns_to_go_count_back_from_the_bootstrap():
+    rewards, _, bootstrap, mask = ragged_batch()
+    returns = returns_to_go(rewards + 99.0 * ~mask, bootstrap, mask, gamma=GAMMA)
+    for row in range(4):
+        tail, expected = bootstrap[row].item(), []
+        for reward in reversed(rewards[row][mask[row]].tolist()):
+            tail = reward + GAMMA * tail
+            expected.insert(0, tail)
+        assert returns[row][mask[row]].tolist() == pytest.approx(expected, abs=1e-5)
+        assert not returns[row][~mask[row]].any()
+
+
+def test_episode_returns_are_sums_over_the_mask():
+    rewards, _, _, mask = ragged_batch()
+    returns = episode_returns(rewards + 99.0 * ~mask, mask)
+    assert returns.tolist() == pytest.approx([rewards[row][mask[row]].sum().item() for row in range(4)])
+
+
+# Two whole groups, not side by side; a group that lost all but one; one whose answers are all alike.
+RETURNS = torch.tensor([1.0, 4.0, 2.0, 9.0, 6.0, 5.0, 3.0, 3.0])
+GROUPS = torch.tensor([7, 8, 7, 7, 8, 5, 6, 6])
+
+
+def test_leave_one_out_advantages_by_hand():
+    # Group 7: 1, 2, 9 against means of the others 5.5, 5, 1.5; group 8: 4 against 6 and back.
+    expected = [-4.5, -2.0, -3.0, 7.5, 2.0, 0.0, 0.0, 0.0]
+    assert leave_one_out_advantages(RETURNS, GROUPS).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_group_relative_advantages_by_hand():
+    # Group 7 has mean 4 and deviation sqrt((9 + 4 + 25) / 2); group 8 mean 5 and deviation sqrt(2).
+    centred = np.array([-3.0, -1.0, -2.0, 5.0, 1.0, 0.0, 0.0, 0.0])
+    deviation = np.array([19**0.5, 2**0.5, 19**0.5, 19**0.5, 2**0.5, 1.0, 1.0, 1.0])
+    expected = {
+        "none": centred,
+        "group": centred / (deviation + 1e-4),
+        "batch": centred / ((centred**2).sum() / 7) ** 0.5,
+    }
+    for scale, values in expected.items():
+        advantages = group_relative_advantages(RETURNS, GROUPS, scale=scale)
+        np.testing.assert_allclose(advantages.numpy(), values, rtol=2e-4, atol=1e-6)
+
+
+def test_the_shares_from_which_nothing_can_be_learned():
+    assert lone_episodes(GROUPS) == 1 / 8
+    assert indifferent_groups(RETURNS, GROUPS) == 3 / 8

@@ -7,11 +7,13 @@ import torch
 from rltk.losses import (
     adapted_kl_coef,
     categorical_kl,
+    clipped_surrogate,
     clipped_surrogate_loss,
     clipped_value_loss,
     kl_k1,
     kl_k3,
     kl_shaped_rewards,
+    policy_gradient_loss,
     surrogate_loss,
 )
 from rltk.rng import torch_generator
@@ -41,6 +43,22 @@ def test_the_clipped_surrogate_and_its_gradient(batch):
         gradient[i, j] = -advantage * ratio if passes else 0.0
     assert loss.item() == pytest.approx(expected)
     np.testing.assert_allclose(logprobs.grad.numpy(), gradient, rtol=1e-6)
+
+
+def test_the_surrogate_may_be_clipped_further_up_than_down(batch):
+    logprobs, old, advantages = batch["logprobs"], batch["old"], batch["advantages"]
+    loss = clipped_surrogate(logprobs, old, advantages, clip_range=0.2, clip_range_high=0.4)
+    ratio, advantage = (logprobs - old).exp().numpy(), advantages.numpy()
+    expected = -np.minimum(ratio * advantage, np.clip(ratio, 0.8, 1.4) * advantage)
+    np.testing.assert_allclose(loss.numpy(), expected)
+    unclipped = clipped_surrogate(logprobs, old, advantages, clip_range=None)
+    np.testing.assert_allclose(unclipped.numpy(), -ratio * advantage)
+
+
+def test_the_policy_gradient_loss_has_minus_the_advantages_as_its_gradient(batch):
+    logprobs = batch["logprobs"].requires_grad_()
+    policy_gradient_loss(logprobs, batch["advantages"], batch["mask"]).backward()
+    torch.testing.assert_close(logprobs.grad, -batch["advantages"] * batch["mask"])
 
 
 def test_the_surrogate_at_the_old_policy_has_the_policy_gradient(batch):

@@ -124,7 +124,7 @@ def test_a_list_in_place_of_a_value_is_refused_wherever_validation_refuses_it(na
         ("stages.rl.algorithm", "ppo"),
         ("stages.rl.reward.path", None),
         ("stages.rl.policy", None),
-        ("stages.evaluate.policies.rl.policy.critic", "none"),
+        ("stages.evaluate.policies.rl.policy.critic", "nobody"),
         ("stages.evaluate.policies.rl.policy", {"path": "$RUN/stages/rl/policy"}),  # nested: no default name
         ("stages.evaluate.policies", {}),
         ("stages.sft.stage", "stf"),

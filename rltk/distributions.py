@@ -19,14 +19,17 @@ def restrict(logits: Tensor, allowed: Tensor | None) -> Tensor:
     return logits if allowed is None else logits.masked_fill(~allowed, -math.inf)
 
 
-def categorical_logprobs_and_entropy(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+def categorical_logprobs_and_entropy(
+    logits: Tensor, actions: Tensor, *, restricted: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and entropies in nats ``[...]``.
 
     :param logits: ``[..., n]``.
     :param actions: ``[...]`` int64.
+    :param restricted: False promises that all logits are finite, which saves memory.
     """
     log_all = torch.log_softmax(logits, -1)
-    finite = log_all.masked_fill(log_all == -math.inf, 0.0)
+    finite = log_all.masked_fill(log_all == -math.inf, 0.0) if restricted else log_all
     return log_all.gather(-1, actions[..., None])[..., 0], -(log_all.exp() * finite).sum(-1)
 
 

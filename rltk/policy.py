@@ -106,6 +106,17 @@ class Policy(nn.Module, Component, ABC):
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that only the values depend on."""
 
+    def reference(self, config: Any) -> Policy | None:
+        """Return the policy that ``config`` describes as a view of this one's weights, to evaluate with.
+
+        For policies that keep the weights they started from beside those that are trained: the KL penalty
+        then needs no second copy of them.
+
+        :param config: a ``Config`` of this class.
+        :returns: None where the policy would need weights of its own.
+        """
+        return None
+
     def observe(self, batch: Rollout) -> None:
         """Take in what a rollout saw, such as the scale of observations; called after the update on it."""
 

@@ -100,7 +100,7 @@ def test_sampling_follows_the_distribution():
 
 
 def test_values_and_distribution_parameters_match_the_evaluation():
-    policy = make_policy(critic="detached")
+    policy = make_policy(critic="detached_head")
     torch.nn.init.normal_(policy.critic.head.weight, generator=torch.Generator().manual_seed(0))
     rollout = collect(make_envs(4), policy, episodes=6, seed=3)
     evaluation = policy.evaluate(rollout)
@@ -115,7 +115,7 @@ def test_values_and_distribution_parameters_match_the_evaluation():
 
 def test_a_detached_critic_sends_no_gradient_into_the_policy():
     rollout = collect(make_envs(2), make_policy(), episodes=3, seed=0)
-    for critic, reaches in (("detached", False), ("shared", True)):
+    for critic, reaches in (("detached_head", False), ("shared_trunk", True)):
         policy = make_policy(critic=critic)
         torch.nn.init.ones_(policy.critic.head.weight)
         policy.evaluate(rollout).values.sum().backward()

@@ -1,5 +1,6 @@
 """The contract of policies of text: sessions that forget, positions that slip, padding that leaks."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,12 @@ import torch
 from rltk.testing import check_policy
 from rltk.testing.worlds import save_causal_lm, save_reward_model
 from rltk.types import Evaluation
-from rltk_policies.causal_lm.critic import HeadCritic
 from rltk_policies.causal_lm.policy import CausalLMPolicy
 from rltk_policies.causal_lm.session import CausalLMSession
 
 
 @pytest.mark.parametrize(
-    ("model_type", "critic"), [("gpt2", "detached"), ("llama", "shared"), ("llama", "separate")]
+    ("model_type", "critic"), [("gpt2", "detached_head"), ("llama", "shared_trunk"), ("llama", "separate")]
 )
 def test_language_models_pass_with_every_critic(tmp_path: Path, model_type: str, critic: str):
     options = {"path": save_causal_lm(tmp_path / "model", model_type), "critic": critic, "temperature": 0.8}
@@ -90,7 +90,10 @@ class OwnDice(Mutant):
 
 
 class ReadsPadding(Mutant):
-    """Its values see the tokens that follow."""
+    """Its values see the tokens that follow; acting gives none."""
+
+    def values_in_passing(self, hidden):
+        return None
 
     def value(self, batch):
         return self.evaluate(batch).values
@@ -116,7 +119,7 @@ class LosesTheHead(Mutant):
 
     def save(self, directory):
         super().save(directory)
-        (directory / "critic" / HeadCritic.FILE).unlink()
+        shutil.rmtree(directory / "critic")
 
 
 class SavesInHalf(Mutant):

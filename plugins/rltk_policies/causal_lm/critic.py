@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rltk.models import load_reward_model, quiet_transformers
+from rltk.rng import seeded_initialisation
 
 
-class RewardModelCritic(nn.Module):
-    """A model of its own that starts as a reward model (Ouyang et al. 2022, appendix C.4).
+class SeparateCritic(nn.Module):
+    """A model of its own, with a scalar head whose score of a text is the value of its last position.
 
-    Its value at a position is the scalar head's score of the text up to there, less the reward bias.
+    Started from a reward model (Ouyang et al. 2022, appendix C.4), whose bias is subtracted.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
         super().__init__()
-        self.model = load_reward_model(path, "policy.critic_path").to(device)
-        self.bias = float(getattr(self.model.config, "reward_bias", 0.0))
+        self.model = model.to(device)
+        self.bias = float(getattr(model.config, "reward_bias", 0.0))
+
+    @classmethod
+    def from_reward_model(cls, path: Path, device: torch.device) -> SeparateCritic:
+        """Return a critic that begins as the reward model in a folder."""
+        return cls(load_reward_model(path, "policy.critic_path"), device)
+
+    @classmethod
+    def from_trunk(cls, model: PreTrainedModel, device: torch.device) -> SeparateCritic:
+        """Return a critic with a copy of a language model's trunk, whose values are 0 at first."""
+        config = copy.deepcopy(model.config)
+        config.num_labels = 1
+        with quiet_transformers(), seeded_initialisation("critic"):
+            critic = AutoModelForSequenceClassification.from_config(config)
+        critic.base_model.load_state_dict(model.base_model.state_dict())
+        nn.init.zeros_(critic.score.weight)
+        return cls(critic, device)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return values ``[B, L]`` of every prefix of ``tokens [B, L]``."""
@@ -34,22 +53,27 @@ class RewardModelCritic(nn.Module):
 
 
 class HeadCritic(nn.Module):
-    """A linear head on the policy's own hidden states, initialised to 0 (Ziegler et al. 2019)."""
+    """A linear head on the policy's own hidden states, initialised to 0 (Ziegler et al. 2019).
+
+    :param saved: folder of a head to begin with, or None.
+    :param detach: whether to keep the gradient of the values out of the hidden states.
+    """
 
     FILE = "value_head.safetensors"
 
-    def __init__(self, hidden_size: int, directory: Path | None, device: torch.device) -> None:
+    def __init__(self, hidden_size: int, saved: Path | None, device: torch.device, *, detach: bool) -> None:
         super().__init__()
+        self.detach = detach
         self.head = nn.utils.skip_init(nn.Linear, hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        if directory is not None:
-            self.head.load_state_dict(load_file(directory / self.FILE))
+        if saved is not None:
+            self.head.load_state_dict(load_file(saved / self.FILE))
         self.to(device)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return values of hidden states ``[..., d]``."""
-        return self.head(hidden.float())[..., 0]
+        return self.head((hidden.detach() if self.detach else hidden).float())[..., 0]
 
     def save(self, directory: Path) -> None:
         """Write the head's weights."""

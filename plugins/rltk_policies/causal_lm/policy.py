@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from gymnasium.spaces import Space
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rltk.distributions import categorical_kl, categorical_logprobs_and_entropy, restrict
 from rltk.errors import UserError
 from rltk.interfaces import ComponentConfig
-from rltk.losses import categorical_kl
 from rltk.models import load_causal_lm, load_tokenizer, save_model
 from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
-from rltk_policies.causal_lm.critic import HeadCritic, RewardModelCritic
+from rltk_policies.causal_lm.critic import HeadCritic, SeparateCritic
+from rltk_policies.causal_lm.lora import ADAPTER_FOLDER, Adapter, LoRAConfig, base_of, saved_adapter
 from rltk_policies.causal_lm.session import CausalLMSession
 
 CRITIC_FOLDER = "critic"
@@ -29,8 +31,10 @@ class CausalLMPolicy(Policy):
 
     :param model: a model in place of the one at ``path``.
     :param tokenizer: its tokenizer, in place of the one at ``path``.
+    :param spaces: of the environment; None for text, the only kind that this policy takes.
     :param device: where to put the model.
     :param autocast: returns the context in which forward passes run; for mixed precision.
+    :param generator: draws the initial weights of a LoRA adapter.
     """
 
     name = "causal_lm"
@@ -43,20 +47,31 @@ class CausalLMPolicy(Policy):
             examples=["$RUN/stages/sft/policy"],
             description="Folder or hub id of the model and its tokenizer.",
         )
-        critic: Literal["separate", "detached", "shared"] = Field(
-            "detached",
-            description="separate: a model of its own, started from a reward model; detached: a linear head "
-            "on the policy's hidden states that sends no gradient into them; shared: one that does.",
+        critic: Literal["auto", "separate", "detached_head", "shared_trunk", "none"] = Field(
+            "auto",
+            description="separate: a model of its own; detached_head: a linear head on the policy's hidden "
+            "states that sends no gradient into them; shared_trunk: one that does; none: all values are 0, "
+            "for algorithms without a critic; auto: separate where critic_path is given, else detached_head.",
         )
         critic_path: str | None = Field(
             None,
-            description="Reward model that a separate critic starts from; null: the critic saved in path.",
+            description="Reward model that a separate critic starts from; null: the critic saved in path, or "
+            "else a copy of the policy's trunk.",
         )
         temperature: float = Field(
             1.0, gt=0, description="Divides the logits, in acting and in learning alike."
         )
+        lora: LoRAConfig | None = Field(
+            None,
+            description="Train a low-rank adapter (extra `lora`) and keep the model as it is; one saved in "
+            "path goes on with its own options; null: train the model itself.",
+        )
 
     config: Config
+    #: What is trained in place of the model; None where the model is.
+    adapter: Adapter | None = None
+    #: Path or hub id of the model before training; None where it was given.
+    base: str | None
 
     def __init__(
         self,
@@ -64,19 +79,30 @@ class CausalLMPolicy(Policy):
         *,
         model: PreTrainedModel | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        spaces: tuple[Space[Any], Space[Any]] | None = None,
         device: torch.device | str = "cpu",
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        if spaces is not None:
+            fix = "choose a policy for arrays, e.g. mlp, or a text environment"
+            raise UserError("policy.name", "'causal_lm' acts on text, not on arrays", got=spaces[0], fix=fix)
         self.config = config
         self.device = torch.device(device)
         self.autocast = autocast
-        model = load_causal_lm(self._path("a model"), "policy.path") if model is None else model
+        saved = saved_adapter(config.path) if config.lora is not None else None
+        self.base = config.path if saved is None else base_of(saved)
+        model = self._load_model(saved) if model is None else model
         self.tokenizer = (
             load_tokenizer(self._path("a tokenizer"), "policy.path") if tokenizer is None else tokenizer
         )
         self.model = model.to(self.device)
         self.critic = self._build_critic()
+        if config.lora is not None:
+            generator = generator or torch.Generator().manual_seed(0)
+            seed = int(torch.randint(2**62, (), generator=generator))
+            self.adapter = Adapter(self.model, config.lora, saved=saved, seed=seed)
         # Dropout off, in acting and in learning alike: otherwise the PPO ratio is not 1 on the first pass.
         self.eval()
 
@@ -97,75 +123,110 @@ class CausalLMPolicy(Policy):
         with self.autocast():
             return self.model.base_model(input_ids=tokens, use_cache=use_cache, **inputs).last_hidden_state
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return float32 logits ``[..., V]`` of hidden states."""
+    def logits(self, hidden: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Return float32 logits ``[..., V]`` of hidden states, divided by the temperature.
+
+        :param allowed: ``[..., V]`` the tokens that may be taken; the others get minus infinity.
+        """
         with self.autocast():
-            return self.model.get_output_embeddings()(hidden).float()
+            logits = self.model.get_output_embeddings()(hidden).float()
+        return restrict(logits / self.config.temperature, allowed)
 
     def evaluate(self, batch: Rollout) -> Evaluation:
         """Return log-probabilities, entropies and values in one teacher-forced pass (two where the critic
-        is a model of its own); see :meth:`rltk.interfaces.Policy.evaluate`."""
-        before = _before_actions(batch)
-        hidden = self.hidden_states(_tokens(batch))[before]
-        flat = torch.log_softmax(self.logits(hidden) / self.config.temperature, -1)
-        logprobs = flat.gather(-1, batch.actions[batch.mask][:, None])[:, 0]
-        entropy = -(flat.exp() * flat).sum(-1)
+        is a model of its own); see :meth:`rltk.policy.Policy.evaluate`."""
+        hidden = self._hidden_before_actions(batch)
+        logprobs, entropy = categorical_logprobs_and_entropy(
+            self.logits(hidden, _allowed(batch)),
+            batch.actions[batch.mask],
+            restricted=batch.allowed is not None,
+        )
         return Evaluation(_lay_out(logprobs, batch), _lay_out(entropy, batch), self._values(batch, hidden))
 
     def value(self, batch: Rollout) -> Tensor:
         """Return the critic's values ``[B, T]``."""
-        if self.config.critic == "separate":
-            return self._values(batch, None)
-        return self._values(batch, self.hidden_states(_tokens(batch))[_before_actions(batch)])
+        if isinstance(self.critic, HeadCritic):
+            return self._values(batch, self._hidden_before_actions(batch))
+        return self._values(batch, None)
+
+    def values_in_passing(self, hidden: Tensor) -> Tensor | None:
+        """Return the values ``[n]`` of hidden states, or None where they cost a pass of the critic's own."""
+        if self.critic is None:
+            return hidden.new_zeros(len(hidden), dtype=torch.float32)
+        return self.critic(hidden) if isinstance(self.critic, HeadCritic) else None
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits, divided by the temperature, ``[B, T, V]``."""
-        hidden = self.hidden_states(_tokens(batch))[_before_actions(batch)]
-        return _lay_out(self.logits(hidden) / self.config.temperature, batch)
+        return _lay_out(self.logits(self._hidden_before_actions(batch), _allowed(batch)), batch)
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies ``[B, T]`` under logits ``[B, T, V]``."""
-        log_all = torch.log_softmax(parameters, -1)
-        return log_all.gather(-1, actions[..., None])[..., 0], -(log_all.exp() * log_all).sum(-1)
+        return categorical_logprobs_and_entropy(parameters, actions)
 
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
         """Return the exact KL(p || q) ``[B, T]`` between two sets of logits."""
         return categorical_kl(p, q)
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """Return the language model's parameters."""
-        return list(self.model.parameters())
+        """Return the language model's parameters, or the adapter's."""
+        return list(self.model.parameters()) if self.adapter is None else self.adapter.parameters()
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """Return the critic's parameters."""
-        return list(self.critic.parameters())
+        return [] if self.critic is None else list(self.critic.parameters())
+
+    def reference(self, config: Config) -> Policy | None:
+        """Return the model without its adapter where ``config`` asks for just that."""
+        if self.adapter is None or config.lora is not None or not _same_model(config.path, self.base):
+            return None
+        return AdapterOff(self, config)
 
     def save(self, directory: Path) -> None:
-        """Write a folder that ``AutoModelForCausalLM`` opens, with the critic in a folder inside."""
-        save_model(self.model, self.tokenizer, directory)
-        self.critic.save(directory / CRITIC_FOLDER)
+        """Write a folder that ``AutoModelForCausalLM`` opens, with the critic in a folder inside.
+
+        An adapter is merged into the weights, and lies in a folder by itself too.
+        """
+        if self.adapter is None:
+            save_model(self.model, self.tokenizer, directory)
+        else:
+            save_model(self.adapter.merged(), self.tokenizer, directory)
+            self.adapter.save(directory / ADAPTER_FOLDER, self.base)
+        if self.critic is not None:
+            self.critic.save(directory / CRITIC_FOLDER)
+
+    def _hidden_before_actions(self, batch: Rollout) -> Tensor:
+        """Return the hidden states ``[num_actions, d]`` that each action was drawn from."""
+        return self.hidden_states(_tokens(batch))[_before_actions(batch)]
 
     def _values(self, batch: Rollout, hidden: Tensor | None) -> Tensor:
-        if isinstance(self.critic, RewardModelCritic):
+        if self.critic is None:
+            return torch.zeros(batch.mask.shape, device=batch.mask.device)
+        if isinstance(self.critic, SeparateCritic):
             with self.autocast():
                 return _lay_out(self.critic(_tokens(batch))[_before_actions(batch)], batch)
-        assert hidden is not None
-        return _lay_out(self.critic(hidden.detach() if self.config.critic == "detached" else hidden), batch)
+        return _lay_out(self.critic(hidden), batch)
 
-    def _build_critic(self) -> RewardModelCritic | HeadCritic:
+    def _build_critic(self) -> SeparateCritic | HeadCritic | None:
+        kind = self.config.critic
+        if kind == "auto":
+            kind = "detached_head" if self.config.critic_path is None else "separate"
+        if kind == "none":
+            return None
         saved = None if self.config.path is None else Path(self.config.path) / CRITIC_FOLDER
-        if self.config.critic == "separate":
-            source = saved if self.config.critic_path is None else Path(self.config.critic_path)
-            if source is None or not source.exists():
-                raise UserError(
-                    "policy.critic_path",
-                    "a separate critic starts from a reward model, and there is none",
-                    got=self.config.critic_path,
-                    fix="give the path of one, or choose critic: detached",
-                )
-            return RewardModelCritic(source, self.device)
-        has_head = saved is not None and (saved / HeadCritic.FILE).exists()
-        return HeadCritic(self.model.config.hidden_size, saved if has_head else None, self.device)
+        if kind != "separate":
+            has_head = saved is not None and (saved / HeadCritic.FILE).exists()
+            size, detach = self.model.config.hidden_size, kind == "detached_head"
+            return HeadCritic(size, saved if has_head else None, self.device, detach=detach)
+        if self.config.critic_path is not None:
+            return SeparateCritic.from_reward_model(Path(self.config.critic_path), self.device)
+        if saved is not None and (saved / "config.json").exists():
+            return SeparateCritic.from_reward_model(saved, self.device)
+        return SeparateCritic.from_trunk(self.model, self.device)
+
+    def _load_model(self, adapter: Path | None) -> PreTrainedModel:
+        if adapter is None:
+            return load_causal_lm(self._path("a model"), "policy.path")
+        return load_causal_lm(base_of(adapter), f"{adapter}, its base model")
 
     def _path(self, what: str) -> str:
         if self.config.path is None:
@@ -173,6 +234,48 @@ class CausalLMPolicy(Policy):
                 "policy.path", f"there is no path to load {what} from", fix=f"give a path, or {what}"
             )
         return self.config.path
+
+
+class AdapterOff(CausalLMPolicy):
+    """What a policy with an adapter was before training: a view of its weights, to evaluate with.
+
+    :param policy: whose weights to use.
+    """
+
+    def __init__(self, policy: CausalLMPolicy, config: CausalLMPolicy.Config) -> None:
+        super().__init__(
+            config.model_copy(update={"critic": "none"}),
+            model=policy.model,
+            tokenizer=policy.tokenizer,
+            device=policy.device,
+            autocast=policy.autocast,
+        )
+        assert policy.adapter is not None
+        self._off = policy.adapter.off
+
+    def hidden_states(self, tokens: Tensor, **inputs: Any) -> Tensor:
+        """Return the base model's last hidden states ``[B, L, d]``."""
+        with self._off():
+            return super().hidden_states(tokens, **inputs)
+
+    def logits(self, hidden: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Return the base model's logits ``[..., V]``."""
+        with self._off():
+            return super().logits(hidden, allowed)
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """Return nothing: the weights are another policy's."""
+        return []
+
+
+def _same_model(path: str | None, base: str | None) -> bool:
+    """Return whether two paths or hub ids are of one model."""
+    return path is not None and base is not None and Path(path).resolve() == Path(base).resolve()
+
+
+def _allowed(batch: Rollout) -> Tensor | None:
+    """Return ``[num_actions, V]`` the tokens that each action could be, or None where all."""
+    return None if batch.allowed is None else batch.allowed[batch.mask]
 
 
 def _tokens(batch: Rollout) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rltk.errors import UserError
-from rltk.policy import Session
+from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream
 from rltk.types import Action
 from rltk_policies.causal_lm.cache import Placement, SlotCache
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rltk_policies.causal_lm.policy import CausalLMPolicy
 
 
-class CausalLMSession(Session):
+class CausalLMSession(MaskableSession):
     """Acting state of a language model: a slot-wise key-value cache.
 
     A slot that begins an episode, or whose text grew by more than one token, is prefilled up to its last
@@ -43,8 +43,9 @@ class CausalLMSession(Session):
         stream: EpisodeStream,
         active: NDArray[np.bool_],
         deterministic: bool = False,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> Action:
-        """Sample one token a slot; see :meth:`rltk.interfaces.Session.act`."""
+        """Sample one token a slot; see :meth:`rltk.policy.MaskableSession.act`."""
         tokens, length = _text(observations)
         if self._cache is None:
             self._cache = self._allocate(tokens.shape[1])
@@ -55,16 +56,21 @@ class CausalLMSession(Session):
         grown = slots[length[slots] - self._cached[slots] > 1]
         if len(grown):
             self._prefill(grown, tokens, length)
-        logits = self._decode(slots, tokens, length)
+        hidden = self._decode(slots, tokens, length)
+        logits = self.policy.logits(hidden, None if allowed is None else self._tensor(allowed[slots]))
         uniforms = torch.from_numpy(stream.rows(slots).uniform()[:, 0])
-        chosen, logprobs = choose_tokens(
-            logits, uniforms, temperature=self.policy.config.temperature, deterministic=deterministic
+        chosen, logprobs = choose_tokens(logits, uniforms, deterministic=deterministic)
+        index = self._tensor(slots)
+        values = self.policy.values_in_passing(hidden)
+        return Action(
+            self._for_all_slots(chosen, index),
+            self._for_all_slots(logprobs, index),
+            None if values is None else self._for_all_slots(values, index),
         )
-        index = torch.from_numpy(slots).to(chosen.device)
-        actions = torch.zeros(self.num_envs, dtype=torch.int64, device=chosen.device)
-        all_logprobs = torch.zeros(self.num_envs, device=chosen.device)
-        actions[index], all_logprobs[index] = chosen, logprobs
-        return Action(actions, all_logprobs)
+
+    def _for_all_slots(self, some: Tensor, index: Tensor) -> Tensor:
+        """Return ``[N]`` zeros with ``some`` at the slots of ``index``."""
+        return some.new_zeros(self.num_envs).index_copy(0, index, some)
 
     def _allocate(self, width: int) -> SlotCache:
         config = self.policy.model.config
@@ -122,11 +128,11 @@ class CausalLMSession(Session):
     def _decode(
         self, slots: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
     ) -> Tensor:
-        """Read the last token of ``slots``, which hold the first rows in order; return logits ``[n, V]``."""
+        """Read the last token of ``slots``, which hold the first rows in order; return hidden states."""
         positions = length[slots][:, None] - 1
         hidden = self._forward(np.take_along_axis(tokens[slots], positions, axis=1), positions, rows=None)
         self._cached[slots] = length[slots]
-        return self.policy.logits(hidden[:, -1])
+        return hidden[:, -1]
 
     def _forward(
         self, batch: NDArray[np.int64], positions: NDArray[np.int64], *, rows: NDArray[np.int64] | None
@@ -142,7 +148,7 @@ class CausalLMSession(Session):
             self._tensor(batch), position_ids=at, attention_mask=mask[:, None], past_key_values=self._cache
         )
 
-    def _tensor(self, array: NDArray[np.int64]) -> Tensor:
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.policy.device)
 
 

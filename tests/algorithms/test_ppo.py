@@ -1,5 +1,6 @@
 """PPO on tiny policies: the first pass, the loss, what an update may and may not depend on."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,10 +8,14 @@ from rltk.advantages import with_gae
 from rltk.errors import NonFiniteError
 from rltk.rng import torch_generator
 from rltk.rollout import collect
+from rltk.testing.reference_policy import LinearPolicy
 from rltk.training import weights
 from rltk_algorithms.ppo import PPO
 from rltk_envs.text_generation import TextGenerationVectorEnv
 from rltk_policies.causal_lm.policy import CausalLMPolicy
+from tests.algorithms.linear_world import loop_gae
+from tests.algorithms.linear_world import make_policy as make_linear_policy
+from tests.algorithms.linear_world import make_rollout as make_linear_rollout
 from tests.text_world import ragged_prompts, tiny_model, word_tokenizer
 
 
@@ -185,3 +190,94 @@ def test_state_round_trips_bit_for_bit():
     again.load_state_dict(state)
     again.update(rollout)
     assert largest_difference(expected, weights(other)) == 0.0
+
+
+def control_update(**options):
+    policy = make_linear_policy()
+    options = {"epochs": 1, "minibatch_size": 64, "max_grad_norm": 1e9, **options}
+    ppo = make_ppo(policy, **options)
+    metrics = ppo.update(make_linear_rollout(policy), progress=0.5)
+    return policy, ppo, metrics
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_learning_rates_and_clip_ranges_follow_their_schedules(schedule):
+    share = 1.0 if schedule == "constant" else 0.5
+    _, ppo, metrics = control_update(
+        schedule=schedule, clip_schedule=schedule, learning_rate=0.1, critic_learning_rate=0.3
+    )
+    assert [group["lr"] for group in ppo.optimizer.param_groups] == pytest.approx([0.1 * share, 0.3 * share])
+    assert metrics["clip_range"] == pytest.approx(0.2 * share)
+    scheduled, _, _ = control_update(schedule=schedule, clip_schedule=schedule, learning_rate=0.1)
+    by_hand, _, _ = control_update(
+        learning_rate=0.1 * share, clip_range=0.2 * share, value_clip_range=0.2 * share
+    )
+    assert largest_difference(weights(scheduled), weights(by_hand)) < 1e-12
+
+
+@pytest.mark.parametrize("normalize_over", ["rollout", "minibatch"])
+def test_advantages_are_normalised_over_what_the_option_names(normalize_over, monkeypatch):
+    monkeypatch.setattr(LinearPolicy, "memoryless", False)
+    policy = make_linear_policy()
+    rollout = make_linear_rollout(policy)
+    ppo = make_ppo(policy, epochs=1, minibatch_size=3, normalize_over=normalize_over)
+    seen = []
+    step = ppo._loss
+    ppo._loss = lambda batch, *rest: (seen.append(batch.advantages[batch.mask]), step(batch, *rest))[1]
+    metrics = ppo.update(rollout)
+    everyone = torch.cat(seen)
+    assert len(seen) == 3
+    assert everyone.mean().item() == pytest.approx(0.0, abs=1e-9)
+    of_batches = [part.std(correction=0).item() for part in seen]
+    if normalize_over == "minibatch":
+        assert of_batches == pytest.approx([1.0] * 3, abs=1e-6)
+    else:
+        assert everyone.std(correction=0).item() == pytest.approx(1.0, abs=1e-6)
+        assert of_batches != pytest.approx([1.0] * 3, abs=1e-3)
+    # What is reported is what the estimator gave.
+    raw = loop_gae(rollout, 1.0, 0.95)[rollout.mask.numpy()]
+    assert metrics["advantage_mean"] == pytest.approx(raw.mean())
+    assert metrics["advantage_std"] == pytest.approx(raw.std())
+
+
+@pytest.mark.parametrize(("memoryless", "gradient_steps"), [(True, 3), (False, 1)])
+def test_mini_batches_are_of_steps_where_the_policy_has_no_memory(memoryless, gradient_steps, monkeypatch):
+    monkeypatch.setattr(LinearPolicy, "memoryless", memoryless)
+    _, _, metrics = control_update(minibatch_size=10)
+    # The rollout has 23 steps in 8 episodes.
+    assert metrics["gradient_steps"] == gradient_steps
+
+
+def test_steps_and_episodes_give_the_same_update_of_the_whole_rollout(monkeypatch):
+    monkeypatch.setattr(LinearPolicy, "memoryless", False)
+    as_episodes, _, first = control_update()
+    monkeypatch.setattr(LinearPolicy, "memoryless", True)
+    as_steps, _, second = control_update()
+    assert largest_difference(weights(as_episodes), weights(as_steps)) < 1e-12
+    assert first == pytest.approx(second)
+
+
+def test_the_step_over_the_target_kl_is_not_taken():
+    policy = make_linear_policy()
+    rollout = make_linear_rollout(policy)
+    before = {name: tensor.clone() for name, tensor in weights(policy).items()}
+    # The rollout was sampled by another policy, so that even the first step is too far away.
+    metrics = make_ppo(policy, target_kl=1e-4, epochs=3, minibatch_size=2).update(rollout)
+    assert metrics["gradient_steps"] == 0
+    assert metrics["approx_kl"] > 1.5e-4
+    assert metrics["kl"] == 0.0
+    assert largest_difference(before, weights(policy)) == 0.0
+
+
+def test_diagnostics_equal_numpy_ones():
+    policy = make_linear_policy()
+    rollout = make_linear_rollout(policy)
+    now = policy.evaluate(rollout)
+    mask = rollout.mask
+    ratio = (now.logprobs - rollout.logprobs)[mask].exp().detach().numpy()
+    metrics = make_ppo(policy, epochs=1, minibatch_size=64).update(rollout)
+    assert metrics["ratio_max"] == pytest.approx(ratio.max())
+    assert metrics["clip_fraction"] == pytest.approx((np.abs(ratio - 1) > 0.2).mean())
+    assert metrics["approx_kl"] == pytest.approx((ratio - 1 - np.log(ratio)).mean())
+    assert metrics["entropy"] == pytest.approx(now.entropy[mask].mean().item())
+    assert metrics["kl"] > 0

@@ -91,7 +91,8 @@ def _derivative_along(vector: Tensor, policy: Policy, batch: Rollout) -> Tensor:
         move(parameters, before, direction, sign * size)
         sides.append(policy.distribution_parameters(batch))
     move(parameters, before, direction, 0.0)
-    return (sides[0] - sides[1]) / (2 * size)
+    # Logits of forbidden actions stay at minus infinity.
+    return torch.where(torch.isfinite(sides[0]), sides[0] - sides[1], 0.0) / (2 * size)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ back when no step is good; then the critic fitted apart by regression on the ret
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -150,6 +151,9 @@ class TRPO(Algorithm):
         parameters = self.policy.actor_parameters()
         before = [parameter.detach().clone() for parameter in parameters]
         curvature = float(-(direction @ gradient))
+        if not math.isfinite(curvature):
+            fix = "raise damping, or lower learning rates; the last checkpoint is untouched"
+            raise NonFiniteError("trpo", "the natural gradient is not finite", got=curvature, fix=fix)
         if curvature <= 0:
             return _Step(0.0, 0.0, 0.0)
         with torch.no_grad():

@@ -266,3 +266,17 @@ def test_the_same_file_improves_a_language_model():
         metrics = trpo.update(rollout)
         assert metrics["kl"] <= 0.05
     assert scores[-1] > scores[0] + 0.5
+
+
+def test_actions_that_are_not_allowed_leave_both_forms_finite_and_equal():
+    policy = make_policy()
+    rollout = make_rollout(policy)
+    allowed = torch.rand(*rollout.mask.shape, 4, generator=torch_generator("allowed")) < 0.5
+    allowed.scatter_(-1, rollout.actions[..., None], True)
+    rollout = rollout.replace(allowed=allowed)
+    vector = torch.randn(
+        flatten(policy.actor_parameters()).numel(), generator=torch_generator("v"), dtype=torch.float64
+    )
+    exact = hessian_products(policy, [rollout])(vector)
+    assert exact.norm() > 0
+    torch.testing.assert_close(gauss_newton_products(policy, [rollout])(vector), exact, rtol=1e-5, atol=1e-8)

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rltk.batching import EpochSampler
-from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec
+from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec, build_config
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.fragments import FragmentCollector
@@ -26,8 +26,10 @@ from rltk.language_modeling import corpus_parts, count_targets, document_rows, t
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
 from rltk.normalization import RewardScaler
 from rltk.policy import Policy
+from rltk.registry import get_registry
 from rltk.rng import derive_seed, torch_generator
 from rltk.rollout import collect, is_text
+from rltk.runs import expand
 from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
@@ -90,6 +92,8 @@ class ReinforcementLearning(Stage):
         )
 
     config: Config
+    #: What is trained.
+    policy: Policy
     #: Iterations that are done.
     iteration: int
     kl_coef: float
@@ -105,7 +109,8 @@ class ReinforcementLearning(Stage):
         :raises NonFiniteError: a loss, gradient or reward is not finite; nothing was changed by it.
         """
         config, context = self.config, self.context
-        policy = self._create_policy(config.policy)
+        policy = self.policy = self._create_policy(config.policy)
+        self._require_trainable(policy)
         algorithm = self._create_algorithm(policy)
         envs = self._create_envs(policy)
         start = self._restore(policy, algorithm)
@@ -214,10 +219,17 @@ class ReinforcementLearning(Stage):
 
     @cached_property
     def reference(self) -> Policy | None:
-        """The frozen policy that the KL penalty is measured to."""
-        if self.config.reference is None:
+        """The frozen policy that the KL penalty is measured to: what the trained one keeps of its beginning,
+        where that is asked for and kept, or else a model of its own."""
+        spec, context = self.config.reference, self.context
+        if spec is None:
             return None
-        return self._create_policy(self.config.reference).requires_grad_(False)
+        if spec.name == self.policy.name:
+            options = expand(spec.options, context.run_directory)
+            wanted = build_config("policy", spec.name, options, where=f"{context.name}.reference")
+            if (kept := self.policy.reference(wanted)) is not None:
+                return kept
+        return self._create_policy(spec).requires_grad_(False)
 
     @cached_property
     def scaler(self) -> RewardScaler | None:
@@ -235,10 +247,18 @@ class ReinforcementLearning(Stage):
             autocast=context.autocast,
             spaces=context.environment.spaces(),
             generator=torch_generator(context.seed, "policy"),
+            build_tokenizer=context.environment.build_tokenizer,
         )
         return policy
 
+    def _require_trainable(self, policy: Policy) -> None:
+        if not policy.actor_parameters():
+            where = f"stages.{self.context.name}.policy.name"
+            fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
+            raise UserError(where, f"{policy.name!r} has nothing to train", fix=fix)
+
     def _create_algorithm(self, policy: Policy) -> Algorithm:
+        self._require_critic(policy)
         wants_pretraining = self.config.algorithm.options.get("ptx_coef", 0) > 0
         algorithm: Algorithm = self.context.create(
             "algorithm",
@@ -250,6 +270,13 @@ class ReinforcementLearning(Stage):
         if algorithm.needs_groups:
             self._require_groups(algorithm.name)
         return algorithm
+
+    def _require_critic(self, policy: Policy) -> None:
+        name = self.config.algorithm.name
+        if get_registry().get("algorithm", name).needs_critic and not policy.critic_parameters():
+            where = f"stages.{self.context.name}.policy.critic"
+            fix = "choose critic: detached_head, or an algorithm without a critic such as rloo"
+            raise UserError(where, f"{name!r} learns from a critic, and this policy has none", fix=fix)
 
     def _require_groups(self, algorithm: str) -> None:
         where = f"stages.{self.context.name}"

@@ -88,6 +88,7 @@ class Evaluate(Stage):
             autocast=context.autocast,
             spaces=context.environment.spaces(),
             generator=torch_generator(context.seed, "policy"),
+            build_tokenizer=context.environment.build_tokenizer,
         )
         return policy.eval()
 

@@ -40,9 +40,9 @@ class Diagnostics:
         :param old_logprobs: those of the policy that acted.
         :param entries: further numbers whose mean is reported under their name.
         """
-        self._masks.append(mask.flatten())
+        self._masks.append(mask)
         for name, x in {"logprobs": logprobs, "old_logprobs": old_logprobs, **entries}.items():
-            self._entries[name].append(x.detach().flatten())
+            self._entries[name].append(x.detach())
 
     def add_step(self, step: Metrics) -> None:
         """Add numbers of a gradient step, such as :func:`rltk.training.gradient_step` returns."""
@@ -59,8 +59,8 @@ class Diagnostics:
         return {**means, **self._of_entries(), "gradient_steps": float(len(self._steps))}
 
     def _of_entries(self) -> Metrics:
-        mask = torch.cat(self._masks)
-        entries = {name: torch.cat(parts) for name, parts in self._entries.items()}
+        mask = torch.cat([x.flatten() for x in self._masks])
+        entries = {name: torch.cat([x.flatten() for x in parts]) for name, parts in self._entries.items()}
         logprobs, old_logprobs = entries.pop("logprobs"), entries.pop("old_logprobs")
         ratio = torch.where(mask, torch.exp(logprobs - old_logprobs), 1.0)
         entries["approx_kl"] = kl_k3(old_logprobs, logprobs)

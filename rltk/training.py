@@ -158,7 +158,7 @@ def accumulate_gradients(
             summed = loss(part) / batch.count
         summed.backward()
         losses.append(summed.detach())
-    return torch.stack(losses).sum()
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def apply_gradients(

@@ -23,8 +23,11 @@ def write_report(records: Sequence[Record], directory: Path) -> None:
     """Write ``control.json`` and put the tables between the markers of ``control.md``."""
     pairs = summarise(records)
     directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"pairs": pairs, "runs": sorted(records, key=_order)}, indent=1)
-    (directory / "control.json").write_text(text + "\n", encoding="utf-8")
+    everything = {"pairs": pairs, "runs": sorted(records, key=_order)}
+    lines = (
+        f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in everything.items()
+    )
+    (directory / "control.json").write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
     page = directory / "control.md"
     content = page.read_text(encoding="utf-8") if page.is_file() else _empty(("returns", "speed"))
     for name, table in (("returns", return_table(pairs)), ("speed", speed_table(pairs))):

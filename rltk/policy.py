@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ class Policy(nn.Module, Component, ABC):
 
     kind = "policy"
     #: Whether the observation alone decides: then algorithms may take a rollout apart into steps.
-    memoryless: ClassVar[bool] = False
+    memoryless: bool = False
 
     @abstractmethod
     def session(self, num_envs: int) -> Session:

@@ -16,10 +16,10 @@ from pydantic import Field, model_validator
 from rltk.config_errors import propagate
 from rltk.episode import Episode
 from rltk.errors import UserError
+from rltk.functions import load_function
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig, RewardModel
 from rltk.scoring import describe_reward
-from rltk_rewards.loading import load_function
 
 #: Columns that TRL does not hand on, since the function gets them in the plural.
 _OWN_COLUMNS = frozenset({"prompt", "completion", "completion_ids"})
@@ -48,14 +48,14 @@ class TRLFunction(RewardModel):
 
         @model_validator(mode="after")
         def _loadable(self) -> TRLFunction.Config:
-            propagate(load_function, self.function, "function")
+            propagate(_load, self.function)
             return self
 
     def __init__(self, config: Config, *, progress: Callable[[], tuple[int, int]] | None = None) -> None:
         super().__init__(config)
         self.label = config.function
         self.progress = progress
-        self._function = load_function(config.function, "function")
+        self._function = _load(config.function)
         self._logged: dict[str, list[float]] = {}
 
     @classmethod
@@ -115,6 +115,11 @@ class TRLFunction(RewardModel):
 
     def _log_metric(self, name: str, value: float) -> None:
         self._logged.setdefault(name, []).append(float(value))
+
+
+def _load(path: str) -> Callable[..., Any]:
+    signature = "f(prompts, completions, **columns) that returns a list of numbers"
+    return load_function(path, "function", signature=signature)
 
 
 def _lacking(name: str) -> str:

@@ -20,7 +20,7 @@ from rltk.testing.running import Progress, fail, ignore, require, run_checks
 OFFERED = {
     "algorithm": ("policy", "generator", "auxiliary_loss"),
     "environment": ("seed",),
-    "policy": ("device", "autocast", "spaces", "generator"),
+    "policy": ("device", "autocast", "spaces", "generator", "build_tokenizer"),
     "reward_model": ("device", "tokenizer", "progress"),
     "stage": ("context",),
 }

@@ -306,6 +306,9 @@ class ConstantPolicy(torch.nn.Module):
     def value(self, batch):
         return torch.zeros(batch.mask.shape)
 
+    def actor_parameters(self):
+        return [torch.nn.Parameter(torch.zeros(1))]
+
 
 class CartPole(Environment):
     name = "cartpole"

@@ -9,10 +9,10 @@ import rltk
 from rltk import cli
 from rltk.config import load_recipe
 from rltk.errors import NonFiniteError, UserError
+from rltk.functions import load_function
 from rltk.models import save_model
 from rltk.registry import Registry, get_registry
 from rltk.runs import train
-from rltk_rewards.loading import load_function
 from tests.text_world import tiny_model, word_tokenizer
 
 RECIPE = """
@@ -171,7 +171,7 @@ def test_a_trl_function_knows_how_far_the_training_is_also_after_resuming(recipe
     with pytest.raises(UserError, match=r"functions\.py:later_more' of plugin 'reward_trl' .* no route"):
         train(recipe, tmp_path / "run")
     train(recipe, tmp_path / "run", resume=True)
-    seen = load_function(function, "function").__globals__["SEEN"]
+    seen = load_function(function, "function", signature="f()").__globals__["SEEN"]
     assert seen == [(0, 4), (1, 4), (1, 4), (2, 4), (3, 4)]
 
 

@@ -35,6 +35,8 @@ class MLPPolicy(Policy):
 
     :param spaces: the environment's single observation and action space.
     :param generator: draws the initial weights.
+
+    It stays on the CPU, where the environments are: networks this small are no faster elsewhere.
     """
 
     name = "mlp"
@@ -65,7 +67,6 @@ class MLPPolicy(Policy):
         config: Config,
         *,
         spaces: tuple[Space[Any], Space[Any]] | None = None,
-        device: torch.device | str = "cpu",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -90,8 +91,6 @@ class MLPPolicy(Policy):
         self.moments = RunningMoments(inputs) if config.normalize_observations else None
         if config.path is not None:
             self._load(Path(config.path))
-        self.device = torch.device(device)
-        self.to(self.device)
 
     def session(self, num_envs: int) -> MLPSession:
         """Return acting state; it remembers nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,9 @@ from rltk.rng import numpy_generator, torch_generator
 from rltk_stages.evaluate.control import evaluate_returns
 from rltk_stages.evaluate.judging import Judge, Judged
 from rltk_stages.evaluate.text import Act, TextTask, add_kl
+
+if TYPE_CHECKING:
+    from rltk.runs import StageContext
 
 
 class EvaluatedPolicy(ComponentConfig):
@@ -70,13 +73,18 @@ class Evaluate(Stage):
                     )
             return self
 
+    def __init__(self, config: Config, *, context: StageContext) -> None:
+        super().__init__(config, context=context)
+        #: The policies that have nothing to train.
+        self.baselines: set[str] = set()
+
     def run(self) -> Mapping[str, Any]:
         """Act with each policy, then judge all responses.
 
         :raises UserError: a policy, the reward model or the prompts cannot be had.
         """
         if self.context.environment.spaces() is not None:
-            return {"policies": self._evaluate_control()}
+            return {"policies": self._final_last(self._evaluate_control())}
         return self._evaluate_text()
 
     def _create(self, name: str) -> Policy:
@@ -90,6 +98,8 @@ class Evaluate(Stage):
             generator=torch_generator(context.seed, "policy"),
             build_tokenizer=context.environment.build_tokenizer,
         )
+        if not policy.actor_parameters():
+            self.baselines.add(name)
         return policy.eval()
 
     def _evaluate_text(self) -> Mapping[str, Any]:
@@ -111,11 +121,18 @@ class Evaluate(Stage):
         judge = Judge(self.context, self.config.baseline, self._reward(acts))
         judged = judge.judge(acts)
         self._write_samples(task.rows, acts, judged)
+        summaries = {
+            name: {"path": self._folder(name), **judge.summarise(name, acts, judged)} for name in acts
+        }
         return {
-            "policies": {
-                name: {"path": self._folder(name), **judge.summarise(name, acts, judged)} for name in acts
-            },
+            "policies": self._final_last(summaries),
             "evaluation": self._facts(len(task.rows), [labeler.name for labeler in judge.labelers]),
+        }
+
+    def _final_last(self, summaries: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Return the summaries with those of baselines first, wherever an override put them."""
+        return {
+            name: summaries[name] for name in sorted(summaries, key=lambda name: name not in self.baselines)
         }
 
     def _evaluate_control(self) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from rltk.evaluation import rollout_logprobs
 from rltk.interfaces import Environment, Row
 from rltk.language_modeling import corpus_loss, document_rows, tokenize
 from rltk.losses import kl_k1
-from rltk.models import context_length
+from rltk.models import context_length, tokenizer_fingerprint
 from rltk.policy import Policy
 from rltk.rng import derive_seed, numpy_generator
 from rltk.rollout import collect
@@ -122,8 +122,8 @@ class TextTask:
         return plain
 
     def corpus_loss(self, policy: Any) -> float | None:
-        """Return the mean loss in nats per token on held-out corpus; None where there is none to read."""
-        if not self.config.corpus_tokens:
+        """Return the mean loss in nats per token on held-out corpus; None without a corpus or a model."""
+        if not self.config.corpus_tokens or not hasattr(policy, "model"):
             return None
         length = min(_CORPUS_LENGTH, context_length(policy.model) or _CORPUS_LENGTH)
         try:
@@ -148,13 +148,15 @@ def _is_right(environment: Environment, row: Row) -> bool:
 
 
 def add_kl(acts: Mapping[str, Act], reference: Policy) -> None:
-    """Fill in the KL to the reference of every policy that read the plain prompts.
+    """Fill in the KL to the reference of every policy that read the plain prompts in the same tokens.
 
     The estimate of a response is the sum over its tokens of log p - log p_ref, unbiased for KL(p || p_ref);
     k1 in J. Schulman, Approximating KL Divergence (2020).
     """
+    tokens: Any = reference
+    vocabulary = tokenizer_fingerprint(tokens.tokenizer)
     for act in acts.values():
-        if act.prompted:
+        if act.prompted or tokenizer_fingerprint(act.tokenizer) != vocabulary:
             continue
         ref_logprobs = rollout_logprobs(reference, act.rollout, max_tokens=_MAX_TOKENS)
         act.kl = kl_k1(act.rollout.logprobs, ref_logprobs).mul(act.rollout.mask).sum(1).tolist()

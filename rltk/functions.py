@@ -13,12 +13,13 @@ from rltk.errors import UserError
 from rltk.plugin_sources import local_source
 
 
-def load_function(path: str, where: str) -> Callable[..., Any]:
+def load_function(path: str, where: str, *, signature: str) -> Callable[..., Any]:
     """Return the function that ``MODULE.FUNCTION`` or ``FILE.py:FUNCTION`` names.
 
     A module is looked for in the working directory too.
 
     :param where: what to name in errors.
+    :param signature: how the function is called and what it returns, for errors.
     :raises UserError: nothing can be imported from there, or what is there cannot be called.
     """
     source, _, name = path.rpartition(":" if ":" in path else ".")
@@ -30,7 +31,7 @@ def load_function(path: str, where: str) -> Callable[..., Any]:
         fix = "check the name" if (known := _functions(source)) == "" else f"choose one of {known}"
         raise UserError(where, f"{source} has no {name}", got=path, fix=fix)
     if isinstance(function, type) or not callable(function):
-        fix = "name a function f(prompts, completions, **columns) that returns a list of numbers"
+        fix = f"name a function {signature}"
         raise UserError(where, f"{name} is no function", got=path, fix=fix)
     found: Callable[..., Any] = function
     return found

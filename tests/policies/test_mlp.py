@@ -176,5 +176,10 @@ def test_a_folder_without_a_policy_and_one_of_another_shape_are_refused(tmp_path
     with pytest.raises(UserError, match=r"policy\.path: no saved mlp policy, got "):
         MLPPolicy(config, spaces=(SEEN, ACTIONS["discrete"]))
     make_policy(ACTIONS["discrete"]).save(tmp_path)
-    with pytest.raises(UserError, match=r"policy\.path: saved for an environment of another shape, got "):
+    words = r"policy\.path: saved for an environment with actions Discrete\(4\), not Box\(.*\), got "
+    with pytest.raises(UserError, match=words):
         MLPPolicy(config, spaces=(SEEN, ACTIONS["continuous"]))
+    make_policy(ACTIONS["continuous"]).save(tmp_path)
+    words = r"policy\.path: saved for an environment with actions Box\(.*\), not Discrete\(4\), got "
+    with pytest.raises(UserError, match=words):
+        MLPPolicy(config, spaces=(SEEN, ACTIONS["discrete"]))

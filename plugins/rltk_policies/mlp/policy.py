@@ -89,6 +89,7 @@ class MLPPolicy(Policy):
         self.critic = build((inputs, *config.hidden_sizes, 1), output_gain=1.0)
         self.log_std = nn.Parameter(torch.full((self.distribution.log_stds,), config.initial_log_std))
         self.moments = RunningMoments(inputs) if config.normalize_observations else None
+        self._spaces = {"observations": str(spaces[0]), "actions": str(spaces[1])}
         if config.path is not None:
             self._load(Path(config.path))
 
@@ -142,17 +143,26 @@ class MLPPolicy(Policy):
         """Write the weights and the options they were made with."""
         directory.mkdir(parents=True, exist_ok=True)
         save_file(self.state_dict(), directory / WEIGHTS)
-        options = {"policy": self.name, **self.config.model_dump(mode="json", exclude={"path"})}
+        options = {
+            "policy": self.name,
+            **self.config.model_dump(mode="json", exclude={"path"}),
+            **self._spaces,
+        }
         (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
 
     def _load(self, folder: Path) -> None:
         try:
             self.load_state_dict(load_file(folder / WEIGHTS))
         except RuntimeError as error:
+            saved = _saved_options(folder)
+            apart = [
+                f"{key} {saved[key]}, not {here}"
+                for key, here in self._spaces.items()
+                if saved.get(key, here) != here
+            ]
+            what = f"saved for an environment with {' and '.join(apart) or 'another shape'}"
             fix = "choose the environment that it was trained in"
-            raise UserError(
-                "policy.path", "saved for an environment of another shape", got=str(folder), fix=fix
-            ) from error
+            raise UserError("policy.path", what, got=str(folder), fix=fix) from error
 
     def _features(self, observations: Tensor | None) -> Tensor:
         assert observations is not None
@@ -165,8 +175,13 @@ def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
     folder = Path(str(config.path))
     if not (folder / SHAPE).is_file():
         raise UserError("policy.path", "no saved mlp policy", got=str(folder), fix="check the path")
-    saved = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    saved = _saved_options(folder)
     return config.model_copy(update={name: saved[name] for name in _SHAPES if name in saved})
+
+
+def _saved_options(folder: Path) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    return options
 
 
 def _inputs(space: Space[Any]) -> int:

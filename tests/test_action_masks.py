@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+import rltk
 from rltk.action_masks import ActionMasks
 from rltk.errors import UserError
 from rltk.fragments import FragmentCollector
@@ -154,6 +155,24 @@ def test_gradients_through_a_restricted_rollout_are_finite():
     (evaluation.logprobs.sum() + evaluation.entropy.sum() + kl).backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in policy.actor_parameters())
     assert any(bool(p.grad.any()) for p in policy.actor_parameters())
+
+
+@pytest.mark.parametrize("env", [Restricted, Knobs])
+@pytest.mark.parametrize("name", ["ppo", "trpo", "a2c", "reinforce"])
+def test_algorithms_learn_within_masks(env, name):
+    """Rewards are for the number of the action: the restricted choices move towards the larger ones."""
+    policy = make_mlp(env)
+    rollout = collect(vec(env), policy, episodes=40, seed=1)
+    first = rollout.actions.reshape(*rollout.mask.shape, -1)[..., -1].float()
+    rollout = rollout.replace(rewards=torch.where(rollout.mask, first, 0.0))
+    before = {id(p): p.detach().clone() for p in policy.actor_parameters()}
+    metrics = rltk.create("algorithm", name, policy=policy, gamma=0.0).update(rollout)
+    assert all(np.isfinite(value) for value in metrics.values())
+    after = policy.evaluate(rollout).logprobs
+    assert bool(torch.isfinite(after).all())
+    assert any(not torch.equal(before[id(p)], p) for p in policy.actor_parameters())
+    centred = first - first[rollout.mask].mean()
+    assert (centred * (after - rollout.logprobs))[rollout.mask].sum() > 0
 
 
 def test_fragments_record_the_same_as_episodes():

@@ -1,11 +1,13 @@
 """LoRA: the adapter alone is trained, the base model stays and is the reference, what is saved opens."""
 
 import builtins
+import math
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+import rltk
 from rltk.errors import UserError
 from rltk.models import save_model
 from rltk.rng import torch_generator
@@ -161,6 +163,17 @@ def test_saving_leaves_the_policy_as_it_was(base, tmp_path):
     policy.save(tmp_path / "saved")
     after = policy.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("name", ["ppo", "trpo", "rloo", "grpo"])
+def test_every_algorithm_trains_the_adapter(base, name):
+    policy = adapted(base, critic="none" if name in ("rloo", "grpo") else "detached_head")
+    rollout = collect(make_envs(4, group_size=4), policy, episodes=16, seed=3)
+    before = [p.detach().clone() for p in policy.actor_parameters()]
+    metrics = rltk.create("algorithm", name, policy=policy).update(rollout)
+    assert all(math.isfinite(value) for value in metrics.values())
+    moved = [not torch.equal(*pair) for pair in zip(before, policy.actor_parameters(), strict=True)]
+    assert all(moved)
 
 
 def test_the_contract_holds(base):

@@ -41,6 +41,7 @@ class RandomPolicy(Baseline):
 
         tokenizer_path: str | None = Field(
             None,
+            examples=["$RUN/stages/sft/policy"],
             description="Folder or hub id of the tokenizer whose tokens to draw from (text only); null: the "
             "environment's own.",
         )

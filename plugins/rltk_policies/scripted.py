@@ -48,6 +48,7 @@ class ScriptedPolicy(Baseline):
         )
         tokenizer_path: str | None = Field(
             None,
+            examples=["$RUN/stages/sft/policy"],
             description="Folder or hub id of the tokenizer of prompts and answers (text only); null: the "
             "environment's own.",
         )

@@ -129,6 +129,7 @@ def test_every_example_is_a_valid_fragment_of_a_recipe(
 ) -> None:
     # what examples of built-in components name
     (tmp_path / "rewards.py").write_text("def accuracy(completions, **columns):\n    return [0.0]\n")
+    (tmp_path / "baselines.py").write_text("def act(observation):\n    return 0\n")
     monkeypatch.chdir(tmp_path)
     found = describe(item, get_registry())
     tree = yaml_io.parse(found.example, "example")

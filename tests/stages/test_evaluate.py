@@ -330,7 +330,7 @@ def test_control_policies_are_measured_by_their_return(tmp_path, monkeypatch):
     assert 8 <= measures["return"] <= 11 and measures["length"] == measures["return"]
     low, high = measures["return_ci"]
     assert low <= measures["return"] <= high and not math.isnan(low)
-    assert set(measures) == {"return", "return_ci", "length"}
+    assert set(measures) == {"return", "return_ci", "greedy_return", "greedy_return_ci", "length"}
 
 
 def test_a_baseline_that_is_no_policy_is_an_error():

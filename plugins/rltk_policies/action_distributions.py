@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -59,8 +60,13 @@ class ActionDistribution(ABC):
         """
 
     @abstractmethod
-    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and entropies ``[...]`` of ``actions [..., *shape]``."""
+    def logprobs_and_entropy(
+        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[...]`` of ``actions [..., *shape]``.
+
+        :param restricted: False promises that every action is allowed, which saves time.
+        """
 
     @abstractmethod
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
@@ -100,20 +106,26 @@ class Categoricals(ActionDistribution):
             logprobs += chosen
         return actions.reshape(-1, *self.shape), logprobs
 
-    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def logprobs_and_entropy(
+        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Return the sums over components; see :meth:`ActionDistribution.logprobs_and_entropy`."""
-        indices = actions.reshape(*parameters.shape[:-1], len(self.sizes))
+        indices = actions.reshape(*parameters.shape[:-1], len(self.sizes)).unbind(-1)
         each = [
-            categorical_logprobs_and_entropy(parameters[..., part], indices[..., index])
-            for index, part in enumerate(self._parts)
+            categorical_logprobs_and_entropy(logits, index, restricted=restricted)
+            for logits, index in zip(self._split(parameters), indices, strict=True)
         ]
         logprobs, entropies = zip(*each, strict=True)
         return sum(logprobs[1:], logprobs[0]), sum(entropies[1:], entropies[0])
 
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
         """Return the sum over components; see :meth:`ActionDistribution.kl_divergence`."""
-        each = [categorical_kl(p[..., part], q[..., part]) for part in self._parts]
+        each = [categorical_kl(*pair) for pair in zip(self._split(p), self._split(q), strict=True)]
         return sum(each[1:], each[0])
+
+    def _split(self, parameters: Tensor) -> Sequence[Tensor]:
+        """Return each component's logits; a single one's without the cost of a slice."""
+        return (parameters,) if len(self.sizes) == 1 else parameters.split(self.sizes, -1)
 
 
 class DiagonalGaussian(ActionDistribution):
@@ -141,7 +153,9 @@ class DiagonalGaussian(ActionDistribution):
         logprobs = -(0.5 * noise**2 + log_std + _HALF_LOG_TWO_PI).sum(-1, dtype=np.float32)
         return outputs + np.exp(log_std) * noise, logprobs
 
-    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def logprobs_and_entropy(
+        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Return densities over all components; see :meth:`ActionDistribution.logprobs_and_entropy`."""
         mean, log_std = parameters.chunk(2, -1)
         return gaussian_logprobs_and_entropy(mean, log_std, actions.reshape(mean.shape))

@@ -2,6 +2,7 @@
 
 import builtins
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -180,6 +181,25 @@ def test_the_contract_holds(base):
     from rltk.testing import check_policy
 
     check_policy(CausalLMPolicy, {"path": base, "lora": {"rank": 2}})
+
+
+def test_a_base_model_that_is_gone_is_one_line(base, tmp_path):
+    adapted(base).save(tmp_path / "saved")
+    Path(base).rename(tmp_path / "elsewhere")
+    words = r"adapter, its base model: no model can be loaded from it .*, got '.*base'\. Fix: "
+    with pytest.raises(UserError, match=words) as raised:
+        open_policy(str(tmp_path / "saved"), lora={})
+    assert "\n" not in str(raised.value)
+    assert open_policy(str(tmp_path / "saved")), "the merged weights need no base"
+
+
+def test_an_adapter_of_a_model_without_a_path_does_not_go_on(tmp_path):
+    pytest.importorskip("peft")
+    config = CausalLMPolicy.Config(lora={"rank": 2})
+    CausalLMPolicy(config, model=tiny_model(), tokenizer=word_tokenizer()).save(tmp_path)
+    words = r"policy\.lora: the saved adapter's base model is unknown, got .* Fix: leave policy\.lora out"
+    with pytest.raises(UserError, match=words):
+        open_policy(str(tmp_path), lora={})
 
 
 def test_layers_that_are_not_there_are_one_line(base):

@@ -10,6 +10,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from rltk.errors import UserError
 from rltk.rng import EpisodeStream, numpy_generator, torch_generator
+from rltk.rollout import collect
 from rltk.types import Rollout
 from rltk_policies.action_distributions import Categoricals
 from rltk_policies.mlp import MLPPolicy
@@ -138,6 +139,44 @@ def test_continuous_actions_are_normal_with_their_densities(observations):
     np.testing.assert_allclose(act(policy, observations, deterministic=True).actions, means, rtol=1e-5)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(5), gym.spaces.MultiDiscrete([3, 2])], ids=str)
+def test_discrete_observations_are_read_as_gymnasium_flattens_them(space, normalize):
+    generator = numpy_generator("discrete")
+    seen = generator.integers(0, getattr(space, "nvec", 5), (50, *space.shape))
+    policies = [
+        MLPPolicy(
+            MLPPolicy.Config(hidden_sizes=(8,), normalize_observations=normalize),
+            spaces=(each, ACTIONS["discrete"]),
+            generator=torch_generator("mlp"),
+        )
+        for each in (space, gym.spaces.flatten_space(space))
+    ]
+    flat = np.stack([gym.spaces.flatten(space, row) for row in seen]).astype(np.float32)
+    actions = torch.zeros(50, dtype=torch.int64)
+    answers = []
+    for policy, observations in zip(policies, (seen, flat), strict=True):
+        policy.observe(rollout_of(observations, actions))
+        action = act(policy, observations)
+        evaluation = policy.evaluate(rollout_of(observations, action.actions))
+        torch.testing.assert_close(action.logprobs, evaluation.logprobs[:, 0].detach())
+        answers.append((action.actions, evaluation.logprobs, evaluation.values))
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_taxi_is_driven_within_its_masks():
+    """500 discrete states; where it is, some of six actions would do nothing, and Gymnasium says which."""
+    envs = gym.make_vec(
+        "Taxi-v4", 3, "sync", vector_kwargs={"autoreset_mode": "SameStep"}, max_episode_steps=30
+    )
+    policy = MLPPolicy(MLPPolicy.Config(), spaces=(envs.single_observation_space, envs.single_action_space))
+    rollout = collect(envs, policy, episodes=5, seed=0)
+    taken = rollout.allowed.gather(-1, rollout.actions[..., None])[..., 0]
+    assert bool(taken[rollout.mask].all()) and not rollout.allowed[rollout.mask].all()
+    torch.testing.assert_close(rollout.logprobs, policy.evaluate(rollout).logprobs.detach())
+
+
 def test_a_folder_holds_weights_scales_and_shape(observations, tmp_path):
     policy = make_policy(ACTIONS["discrete"], normalize_observations=True, activation="relu")
     policy.observe(rollout_of(observations * 7, torch.zeros(50, dtype=torch.int64)))
@@ -160,7 +199,8 @@ def test_uniform_weights_are_those_that_torch_gives_its_layers():
 @pytest.mark.parametrize(
     ("seen", "actions", "words"),
     [
-        (gym.spaces.Dict(a=SEEN), ACTIONS["discrete"], "'mlp' reads Box observations only"),
+        (gym.spaces.Dict(a=SEEN), ACTIONS["discrete"], "'mlp' reads Box and discrete observations only"),
+        (gym.spaces.Discrete(3, start=1), ACTIONS["discrete"], "'mlp' counts observations from 0"),
         (SEEN, gym.spaces.Box(-1, 1, (2, 2), np.float32), "'mlp' cannot take these actions"),
         (SEEN, gym.spaces.Text(5), "'mlp' cannot take these actions"),
         (SEEN, gym.spaces.Discrete(3, start=1), "'mlp' counts actions from 0"),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium import spaces as gym_spaces
 from gymnasium.spaces import Space
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -22,6 +20,7 @@ from rltk.normalization import RunningMoments
 from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
 from rltk_policies.action_distributions import learnable_distribution
+from rltk_policies.mlp.features import Features
 from rltk_policies.mlp.networks import Activation, InitialWeights, build_network
 from rltk_policies.mlp.session import MLPSession
 
@@ -75,7 +74,8 @@ class MLPPolicy(Policy):
         config = config if config.path is None else _with_saved_shape(config)
         self.config = config
         self.clip = config.clip_observations
-        inputs = _inputs(spaces[0])
+        self.features = Features(spaces[0])
+        inputs = self.features.size
         self.distribution = learnable_distribution(self.name, spaces[1])
         build = partial(
             build_network,
@@ -109,12 +109,12 @@ class MLPPolicy(Policy):
 
     def value(self, batch: Rollout) -> Tensor:
         """Return the critic's values ``[B, T]``."""
-        return torch.where(batch.mask, self.critic(self._features(batch.observations))[..., 0], 0.0)
+        return torch.where(batch.mask, self.critic(self._features(batch))[..., 0], 0.0)
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits ``[B, T, n]``, minus infinity where not allowed, those of several components side by
         side; or means and log standard deviations side by side, ``[B, T, 2 n]``."""
-        outputs = self.actor(self._features(batch.observations))
+        outputs = self.actor(self._features(batch))
         if self.distribution.log_stds:
             return torch.cat([outputs, self.log_std.expand_as(outputs)], dim=-1)
         # Nothing is allowed in the padding, where a softmax over nothing would not be finite.
@@ -138,8 +138,8 @@ class MLPPolicy(Policy):
 
     def observe(self, batch: Rollout) -> None:
         """Take in the scale of the observations."""
-        if self.moments is not None and batch.observations is not None:
-            self.moments.update(batch.observations[batch.mask].flatten(1))
+        if self.moments is not None:
+            self.moments.update(self._raw_features(batch)[batch.mask])
 
     def save(self, directory: Path) -> None:
         """Write the weights and the options they were made with."""
@@ -166,10 +166,14 @@ class MLPPolicy(Policy):
             fix = "choose the environment that it was trained in"
             raise UserError("policy.path", what, got=str(folder), fix=fix) from error
 
-    def _features(self, observations: Tensor | None) -> Tensor:
-        assert observations is not None
-        flat = observations.to(self.log_std.dtype).flatten(2)
-        return flat if self.moments is None else self.moments.normalize(flat, clip=self.clip)
+    def _features(self, batch: Rollout) -> Tensor:
+        """Return what the networks read, ``[B, T, size]``."""
+        features = self._raw_features(batch)
+        return features if self.moments is None else self.moments.normalize(features, clip=self.clip)
+
+    def _raw_features(self, batch: Rollout) -> Tensor:
+        assert batch.observations is not None
+        return self.features.in_torch(batch.observations, self.log_std.dtype)
 
 
 def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
@@ -184,11 +188,3 @@ def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
 def _saved_options(folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
     return options
-
-
-def _inputs(space: Space[Any]) -> int:
-    """Return how many numbers an observation has."""
-    if not isinstance(space, gym_spaces.Box):
-        fix = "wrap the environment in gymnasium.wrappers.FlattenObservation"
-        raise UserError("policy.name", "'mlp' reads Box observations only", got=space, fix=fix)
-    return math.prod(space.shape)

@@ -23,7 +23,7 @@ class MLPSession(MaskableSession):
         activation = policy.config.activation
         self.actor, self.critic = (in_numpy(net, activation) for net in (policy.actor, policy.critic))
         self.distribution, self.log_std = policy.distribution, numpy_of(policy.log_std)
-        self.moments, self.clip = policy.moments, policy.clip
+        self.features, self.moments, self.clip = policy.features, policy.moments, policy.clip
 
     def act(
         self,
@@ -35,7 +35,7 @@ class MLPSession(MaskableSession):
         allowed: np.ndarray | None = None,
     ) -> Action:
         """Choose one action a slot; see :meth:`rltk.policy.MaskableSession.act`."""
-        features = np.asarray(observations, dtype=np.float32).reshape(len(observations), -1)
+        features = self.features.in_numpy(observations)
         if self.moments is not None:
             features = self.moments.normalize(torch.from_numpy(features), clip=self.clip).numpy()
         actions, logprobs = self.distribution.choose(

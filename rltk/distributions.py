@@ -26,7 +26,7 @@ def categorical_logprobs_and_entropy(
 
     :param logits: ``[..., n]``.
     :param actions: ``[...]`` int64.
-    :param restricted: False promises that all logits are finite, which saves time and memory.
+    :param restricted: False promises that all logits are finite, which saves memory.
     """
     log_all = torch.log_softmax(logits, -1)
     finite = log_all.masked_fill(log_all == -math.inf, 0.0) if restricted else log_all

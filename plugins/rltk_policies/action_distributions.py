@@ -60,13 +60,8 @@ class ActionDistribution(ABC):
         """
 
     @abstractmethod
-    def logprobs_and_entropy(
-        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and entropies ``[...]`` of ``actions [..., *shape]``.
-
-        :param restricted: False promises that every action is allowed, which saves time.
-        """
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[...]`` of ``actions [..., *shape]``."""
 
     @abstractmethod
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:
@@ -106,13 +101,11 @@ class Categoricals(ActionDistribution):
             logprobs += chosen
         return actions.reshape(-1, *self.shape), logprobs
 
-    def logprobs_and_entropy(
-        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums over components; see :meth:`ActionDistribution.logprobs_and_entropy`."""
         indices = actions.reshape(*parameters.shape[:-1], len(self.sizes)).unbind(-1)
         each = [
-            categorical_logprobs_and_entropy(logits, index, restricted=restricted)
+            categorical_logprobs_and_entropy(logits, index)
             for logits, index in zip(self._split(parameters), indices, strict=True)
         ]
         logprobs, entropies = zip(*each, strict=True)
@@ -153,9 +146,7 @@ class DiagonalGaussian(ActionDistribution):
         logprobs = -(0.5 * noise**2 + log_std + _HALF_LOG_TWO_PI).sum(-1, dtype=np.float32)
         return outputs + np.exp(log_std) * noise, logprobs
 
-    def logprobs_and_entropy(
-        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return densities over all components; see :meth:`ActionDistribution.logprobs_and_entropy`."""
         mean, log_std = parameters.chunk(2, -1)
         return gaussian_logprobs_and_entropy(mean, log_std, actions.reshape(mean.shape))

@@ -148,9 +148,7 @@ class UniformBox(ActionDistribution):
         actions = (self.low + share * (self.high - self.low)).astype(np.float32)
         return actions, np.full(len(outputs), -self.entropy, dtype=np.float32)
 
-    def logprobs_and_entropy(
-        self, parameters: Tensor, actions: Tensor, *, restricted: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-densities, minus infinity outside, and entropies ``[...]``."""
         low, high = (torch.from_numpy(bound).to(actions) for bound in (self.low, self.high))
         inside = ((actions >= low) & (actions <= high)).all(-1)

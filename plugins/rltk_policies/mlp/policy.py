@@ -99,9 +99,7 @@ class MLPPolicy(Policy):
 
     def evaluate(self, batch: Rollout) -> Evaluation:
         """Return log-probabilities, entropies and values; see :meth:`rltk.policy.Policy.evaluate`."""
-        logprobs, entropy = self.distribution.logprobs_and_entropy(
-            self.distribution_parameters(batch), batch.actions, restricted=batch.allowed is not None
-        )
+        logprobs, entropy = self.logprobs_and_entropy(self.distribution_parameters(batch), batch.actions)
         mask = batch.mask
         return Evaluation(
             torch.where(mask, logprobs, 0.0), torch.where(mask, entropy, 0.0), self.value(batch)

@@ -213,3 +213,17 @@ def test_trpos_weights(environment: str) -> None:
     assert float(reverse) == pytest.approx(answer["logged"]["train/kl_divergence_loss"], rel=1e-2)
     # Of the critic, the epsilon of Adam differs: it takes steps of 3e-3 here.
     assert_alike(weights_of(policy), answer["weights"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("environment", SPACES, ids=SPACES.values())
+def test_trpos_step_where_the_line_search_shortens_it(environment: str) -> None:
+    """With little damping, conjugate gradient leaves more of rounding in the direction."""
+    options = {"damping": 1e-3, "cg_iterations": 15, "critic_epochs": 1}
+    policy, metrics, answer = both(environment, "trpo", **WHOLE, **options)
+    assert metrics["step_fraction"] == pytest.approx(0.8**3)
+    before = weights_of(make_policy(environment))
+    actor = [name for name in before if not name.startswith("critic")]
+    ours = torch.cat([(weights_of(policy)[name] - before[name]).flatten() for name in actor])
+    theirs = torch.cat([(torch.tensor(answer["weights"][name]) - before[name]).flatten() for name in actor])
+    assert float(ours @ theirs / (ours.norm() * theirs.norm())) > 0.9999
+    assert float(ours.norm()) == pytest.approx(float(theirs.norm()), rel=0.01)

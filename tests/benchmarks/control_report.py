@@ -113,6 +113,8 @@ def _return(pair: Record, library: str, name: str) -> str:
     if library not in pair:
         return "-"
     measured = pair[library][name]
+    if len(measured["values"]) == 1:
+        return f"{measured['iqm']:.1f}"
     low, high = measured["interval"]
     return f"{measured['iqm']:.1f} [{low:.1f}, {high:.1f}]"
 

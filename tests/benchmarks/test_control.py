@@ -8,7 +8,7 @@ import pytest
 
 from rltk.config import load_recipe
 from tests.benchmarks import control
-from tests.benchmarks.control_report import summarise, write_report
+from tests.benchmarks.control_report import return_table, summarise, write_report
 from tests.benchmarks.sb3_translation import sb3_job
 
 # What hyperparams/{ppo,trpo,a2c}.yml of RL Baselines3 Zoo say, without gSDE: n_timesteps, n_envs, whether
@@ -287,6 +287,8 @@ def test_pairs_are_summed_up_by_interquartile_means_and_median_ratios() -> None:
     assert (pair["rltk"]["steps_per_second"], pair["sb3"]["steps_per_second"]) == (100.0, 40.0)
     [alone] = summarise(RECORDS[:2])
     assert alone["ratio"] is None and "sb3" not in alone
+    [_, [row]] = return_table(summarise(RECORDS[:1]))
+    assert row == ["cartpole", "ppo", "1,000", "1", "500.0", "-", "250.0", "-"]  # one seed has no interval
 
 
 def test_the_report_replaces_the_tables_and_nothing_else(tmp_path: Path) -> None:

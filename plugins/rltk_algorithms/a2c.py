@@ -37,6 +37,7 @@ class A2C(Algorithm):
     """One actor-critic step on every rollout, which may be as short as a few steps an environment."""
 
     name = "a2c"
+    needs_critic = True
     paper = "Mnih et al. 2016, Asynchronous Methods for Deep Reinforcement Learning, arXiv:1602.01783"
 
     class Config(ComponentConfig):

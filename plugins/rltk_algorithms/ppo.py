@@ -41,6 +41,7 @@ class PPO(Algorithm):
     """Clipped-surrogate policy gradient, several epochs on every rollout."""
 
     name = "ppo"
+    needs_critic = True
     paper = "Schulman et al. 2017, Proximal Policy Optimization Algorithms, arXiv:1707.06347"
     paper = "Schulman et al. 2017, Proximal Policy Optimization Algorithms, arXiv:1707.06347"
 

@@ -42,6 +42,7 @@ class TRPO(Algorithm):
     """Natural gradient step as long as the trust region and a line search allow."""
 
     name = "trpo"
+    needs_critic = True
     paper = "Schulman et al. 2015, Trust Region Policy Optimization, arXiv:1502.05477"
 
     class Config(ComponentConfig):

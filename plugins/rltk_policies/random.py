@@ -35,6 +35,7 @@ class RandomPolicy(Baseline):
     """Draws from all actions alike: values, points of a box, or tokens; nothing can be learned."""
 
     name = "random"
+    trainable = False
 
     class Config(ComponentConfig):
         """Options of ``random``."""

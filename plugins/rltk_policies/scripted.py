@@ -37,6 +37,7 @@ class ScriptedPolicy(Baseline):
     """
 
     name = "scripted"
+    trainable = False
 
     class Config(ComponentConfig):
         """Options of ``scripted``."""

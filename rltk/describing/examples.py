@@ -29,7 +29,8 @@ def example(kind: str, component: type[Any], registry: Registry) -> str:
     options = _options(component, registry)
     if options is None:
         return ""
-    path = place(kind, component.name, registry)
+    trainable = getattr(component, "trainable", True)
+    path = place(kind, component.name, registry) if trainable else (kind,)
     fragment: dict[str, Any] = {"stage" if kind == "stage" else "name": component.name, **options}
     if len(path) == 3:
         fragment = {"stage": path[1], path[2]: fragment}
@@ -40,7 +41,7 @@ def example(kind: str, component: type[Any], registry: Registry) -> str:
 
 def override(kind: str, component: type[Any], registry: Registry) -> str:
     """Return the overrides that choose a component, for the command line; empty where YAML is needed."""
-    options = _options(component, registry)
+    options = _options(component, registry) if getattr(component, "trainable", True) else None
     path = [key for key in place(kind, component.name, registry) if key != "stages"]
     fields: dict[str, FieldInfo] = component.Config.model_fields
     required = [key for key, field in fields.items() if field.is_required()]

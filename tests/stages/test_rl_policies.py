@@ -7,7 +7,6 @@ from transformers import AutoModelForCausalLM
 from rltk.config import load_recipe
 from rltk.errors import UserError
 from rltk.models import save_model
-from rltk.registry import get_registry
 from rltk.runs import train
 from rltk_policies.causal_lm.policy import AdapterOff, CausalLMPolicy
 from rltk_stages.rl import ReinforcementLearning
@@ -82,7 +81,6 @@ def test_a_policy_trained_as_a_whole_has_a_reference_of_its_own(recipe, tmp_path
 
 
 def test_an_algorithm_that_needs_a_critic_is_not_given_a_policy_without_one(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(get_registry().get("algorithm", "ppo"), "needs_critic", True)
     words = r"stages\.rl\.policy\.critic: 'ppo' learns from a critic, and this policy has none\. Fix: choose "
     with pytest.raises(UserError, match=words):
         run(recipe, tmp_path / "run", "rl.policy.critic=none", monkeypatch=monkeypatch)

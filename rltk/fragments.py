@@ -157,10 +157,8 @@ class Layout:
         by_slot = closes.T
         self.last_slot, self.last_t = np.nonzero(by_slot)
         self.rows = len(self.last_t)
-        opened: NDArray[np.int64] = (
-            np.cumsum(by_slot.ravel()) - by_slot.ravel()
-        )  # fragments that closed before each step
-        self._row = torch.from_numpy(opened.reshape(by_slot.shape).T.copy())
+        closed_before: NDArray[np.int64] = np.cumsum(by_slot.ravel()) - by_slot.ravel()
+        self._row = torch.from_numpy(closed_before.reshape(by_slot.shape).T.copy())
         first_t = np.where(self.last_slot == np.roll(self.last_slot, 1), np.roll(self.last_t, 1) + 1, 0)
         first_t[0] = 0
         steps = np.arange(len(ended))[:, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,10 +28,20 @@ def write_report(records: Sequence[Record], directory: Path) -> None:
         f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in everything.items()
     )
     (directory / "control.json").write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
-    page = directory / "control.md"
-    content = page.read_text(encoding="utf-8") if page.is_file() else _empty(("returns", "speed"))
-    for name, table in (("returns", return_table(pairs)), ("speed", speed_table(pairs))):
-        content = _replace(content, name, markdown_table(table))
+    tables = {"returns": return_table(pairs), "speed": speed_table(pairs)}
+    put_between_markers(
+        directory / "control.md", {name: markdown_table(table) for name, table in tables.items()}
+    )
+
+
+def put_between_markers(page: Path, texts: Mapping[str, str]) -> None:
+    """Replace what stands between the markers of each name; make the page where there is none.
+
+    :raises ValueError: the page lacks a marker.
+    """
+    content = page.read_text(encoding="utf-8") if page.is_file() else _empty(texts)
+    for name, text in texts.items():
+        content = _replace(content, name, text)
     page.write_text(content, encoding="utf-8")
 
 
@@ -140,5 +150,5 @@ def _replace(content: str, name: str, table: str) -> str:
     pattern = re.escape(begin) + ".*?" + re.escape(end)
     changed, count = re.subn(pattern, lambda _: f"{begin}{table}\n{end}", content, flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"control.md needs the marker {begin.strip()} and its end once")
+        raise ValueError(f"the page needs the marker {begin.strip()} and its end once")
     return changed

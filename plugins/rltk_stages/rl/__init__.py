@@ -13,26 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from rltk.batching import EpochSampler
 from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec, build_config
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.fragments import FragmentCollector
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig, RewardModel, Stage
-from rltk.language_modeling import corpus_parts, count_targets, document_rows, token_nll
 from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
 from rltk.normalization import RewardScaler
 from rltk.policy import Policy
-from rltk.registry import get_registry
 from rltk.rng import derive_seed, torch_generator
 from rltk.rollout import collect, is_text
 from rltk.runs import expand
 from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
+from rltk_stages.rl.pretraining import PretrainingLoss
+from rltk_stages.rl.requirements import check_requirements
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -102,6 +100,8 @@ class ReinforcementLearning(Stage):
     reward: RewardModel | None = None
     #: What collects fragments; None where whole episodes are collected.
     fragments: FragmentCollector | None = None
+    #: The loss of PPO-ptx; None where the algorithm has no ptx_coef above 0.
+    pretraining: PretrainingLoss | None = None
 
     def run(self) -> Mapping[str, Any]:
         """Train, save the policy and report the last iteration.
@@ -110,7 +110,7 @@ class ReinforcementLearning(Stage):
         """
         config, context = self.config, self.context
         policy = self.policy = self._create_policy(config.policy)
-        self._require_trainable(policy)
+        check_requirements(config, context, policy)
         algorithm = self._create_algorithm(policy)
         envs = self._create_envs(policy)
         start = self._restore(policy, algorithm)
@@ -251,42 +251,17 @@ class ReinforcementLearning(Stage):
         )
         return policy
 
-    def _require_trainable(self, policy: Policy) -> None:
-        if not policy.actor_parameters():
-            where = f"stages.{self.context.name}.policy.name"
-            fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
-            raise UserError(where, f"{policy.name!r} has nothing to train", fix=fix)
-
     def _create_algorithm(self, policy: Policy) -> Algorithm:
-        self._require_critic(policy)
-        wants_pretraining = self.config.algorithm.options.get("ptx_coef", 0) > 0
+        if self.config.algorithm.options.get("ptx_coef", 0) > 0:
+            self.pretraining = PretrainingLoss(self.config, self.context, policy)
         algorithm: Algorithm = self.context.create(
             "algorithm",
             self.config.algorithm,
             policy=policy,
             generator=torch_generator(self.context.seed, "algorithm"),
-            auxiliary_loss=self._pretraining_loss(policy) if wants_pretraining else None,
+            auxiliary_loss=self.pretraining,
         )
-        if algorithm.needs_groups:
-            self._require_groups(algorithm.name)
         return algorithm
-
-    def _require_critic(self, policy: Policy) -> None:
-        name = self.config.algorithm.name
-        if get_registry().get("algorithm", name).needs_critic and not policy.critic_parameters():
-            where = f"stages.{self.context.name}.policy.critic"
-            fix = "choose critic: detached_head, or an algorithm without a critic such as rloo"
-            raise UserError(where, f"{name!r} learns from a critic, and this policy has none", fix=fix)
-
-    def _require_groups(self, algorithm: str) -> None:
-        where = f"stages.{self.context.name}"
-        what = f"{algorithm!r} compares the answers to one prompt with each other"
-        if self.context.environment.spaces() is not None:
-            fix = "choose an algorithm with a critic; there are no prompts here"
-            raise UserError(f"{where}.algorithm.name", what, fix=fix)
-        if self.config.group_size < 2:
-            fix = "set it to 2 or more"
-            raise UserError(f"{where}.group_size", what, got=self.config.group_size, fix=fix)
 
     def _create_envs(self, policy: Policy) -> VectorEnv:
         environment, config = self.context.environment, self.config
@@ -304,34 +279,13 @@ class ReinforcementLearning(Stage):
             )
         return environment.make_vec(num_envs, **options)
 
-    def _pretraining_loss(self, policy: Any) -> Callable[[], Tensor]:
-        """Return a function whose every call gives the mean token loss of the next rows of the corpus."""
-        config, context = self.config, self.context
-        rows = document_rows(
-            context.environment.corpus("train"),
-            policy.tokenizer,
-            config.pretraining_length,
-            config.pretraining_tokens,
-            pack=config.pretraining_pack,
-        )
-        sampler = EpochSampler([1] * len(rows), config.pretraining_rows, seed=context.seed, bucketed=False)
-
-        def loss() -> Tensor:
-            self._pretraining_steps += 1
-            chosen = rows[sampler.rows(self._pretraining_steps)]
-            [(tokens, labels)] = corpus_parts(chosen, policy.tokenizer.pad_token_id, chosen.numel())
-            with context.autocast():
-                return token_nll(policy.model, tokens, labels) / count_targets(labels)
-
-        return loss
-
     def _state(self, policy: Policy, algorithm: Algorithm) -> dict[str, Any]:
         return {
             "policy": weights(policy),
             "algorithm": algorithm.state_dict(),
             "kl_coef": self.kl_coef,
             "metrics": self.metrics,
-            "pretraining_steps": self._pretraining_steps,
+            "pretraining_steps": self.pretraining.steps if self.pretraining else 0,
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
 
@@ -339,7 +293,6 @@ class ReinforcementLearning(Stage):
         """Return the iterations done, with everything as it was then where there is a checkpoint."""
         self.metrics = {}
         self.kl_coef = self.config.kl_coef
-        self._pretraining_steps = 0
         restored = self.context.load_checkpoint()
         if restored is None:
             return 0
@@ -347,7 +300,8 @@ class ReinforcementLearning(Stage):
         load_weights(policy, state["policy"])
         algorithm.load_state_dict(state["algorithm"])
         self.kl_coef, self.metrics = state["kl_coef"], state["metrics"]
-        self._pretraining_steps = state["pretraining_steps"]
+        if self.pretraining is not None:
+            self.pretraining.steps = state["pretraining_steps"]
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         return done

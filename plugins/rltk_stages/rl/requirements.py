@@ -1,0 +1,37 @@
+"""What policy, algorithm and environment need of one another, checked before anything is collected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rltk.errors import UserError
+from rltk.registry import get_registry
+
+if TYPE_CHECKING:
+    from rltk.policy import Policy
+    from rltk.runs import StageContext
+
+
+def check_requirements(config: Any, context: StageContext, policy: Policy) -> None:
+    """Check that the algorithm of an rl stage can train the policy in the environment.
+
+    :param config: the stage's.
+    :raises UserError: saying what does not fit.
+    """
+    where, name = f"stages.{context.name}", config.algorithm.name
+    algorithm = get_registry().get("algorithm", name, where=f"{where}.algorithm.name")
+    if not policy.actor_parameters():
+        fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
+        raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
+    if algorithm.needs_critic and not policy.critic_parameters():
+        what = f"{name!r} learns from a critic, and this policy has none"
+        fix = "choose critic: detached_head, or an algorithm without a critic such as rloo"
+        raise UserError(f"{where}.policy.critic", what, fix=fix)
+    if algorithm.needs_groups:
+        what = f"{name!r} compares the answers to one prompt with each other"
+        if context.environment.spaces() is not None:
+            fix = "choose an algorithm with a critic; there are no prompts here"
+            raise UserError(f"{where}.algorithm.name", what, fix=fix)
+        if config.group_size < 2:
+            fix = "set it to 2 or more"
+            raise UserError(f"{where}.group_size", what, got=config.group_size, fix=fix)

@@ -9,7 +9,7 @@ import yaml
 from tests.benchmarks.text_algorithms import SETTINGS, derived_recipe
 from tests.benchmarks.text_report import COLOURS, Run, frontier, result_table, spread, write_report
 
-FINAL = {"utility": 0.5, "greedy_utility": 0.6, "win_rate": 0.66, "reward": 1.0, "kl": 1.5}
+FINAL = {"utility": 0.5, "utility_greedy": 0.6, "win_rate": 0.66, "reward": 1.0, "kl": 1.5}
 
 
 def _run(algorithm: str, seed: int, **final: float) -> Run:
@@ -41,7 +41,7 @@ def test_a_finished_run_is_read_and_reported(tmp_path: Path) -> None:
     run = tmp_path / "ppo-0"
     run.mkdir()
     summary = {
-        "rl": {"iterations": 2, "episodes": 20},
+        "rl": {"iterations": 2, "episodes": 1024},
         "seconds": {"rl": 12.5},
         "policies": {"sft": FINAL, "rl": FINAL},
     }
@@ -52,7 +52,7 @@ def test_a_finished_run_is_read_and_reported(tmp_path: Path) -> None:
     ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     read = Run.read(run, "ppo", 0)
-    assert read.tokens == 75 + 60 and read.curve == [(0.1, 0.3, 0.2), (0.4, 0.5, 0.9)]
+    assert read.tokens == 512 * 13.5 and read.curve == [(0.1, 0.3, 0.2), (0.4, 0.5, 0.9)]
     write_report([read], tmp_path)
     write_report([read], tmp_path)  # the markers stay
     assert (tmp_path / "text_algorithms.md").read_text().count("| ppo |") == 1
@@ -76,3 +76,22 @@ def test_the_recipe_goes_on_from_the_base_run(tmp_path: Path) -> None:
 
 def test_every_algorithm_has_a_colour() -> None:
     assert set(SETTINGS) <= set(COLOURS)
+
+
+def test_a_point_of_the_curve_is_the_mean_of_as_many_episodes_whatever_the_rollouts(tmp_path: Path) -> None:
+    run = tmp_path / "a2c-0"
+    run.mkdir()
+    summary = {
+        "rl": {"iterations": 4, "episodes": 1024},
+        "seconds": {"rl": 1.0},
+        "policies": {"sft": FINAL, "rl": {**FINAL, "path": "somewhere"}},
+    }
+    (run / "summary.json").write_text(json.dumps(summary))
+    rows = [
+        {"stage": "rl", "metrics": {"rl/length": 1.0, "rl/kl": kl, "rl/utility": 0.5, "rl/score": kl + 1}}
+        for kl in (1.0, 2.0, 3.0, 5.0)
+    ]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = Run.read(run, "a2c", 0)
+    assert read.curve == [(1.5, 0.5, 2.5), (4.0, 0.5, 5.0)]
+    assert "path" not in read.final

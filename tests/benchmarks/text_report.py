@@ -22,6 +22,7 @@ _STYLE = (
     ".e{text-anchor:end}.c{text-anchor:middle}"
 )
 _BOTTOM = 36
+EPISODES_A_POINT = 512
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Run:
 
     :param tokens: sampled in training.
     :param seconds: of the rl stage, one thread.
-    :param curve: KL to the reference, utility and learned reward of each rollout, on prompts of training.
+    :param curve: KL to the reference, utility and learned reward on prompts of training, each point the mean
+        of about ``EPISODES_A_POINT`` episodes.
     :param final: the evaluation's measures of the trained policy, on held-out prompts.
     :param start: those of the supervised policy.
     """
@@ -55,10 +57,22 @@ class Run:
             seed=seed,
             tokens=round(sum(row["rl/length"] * episodes for row in logged)),
             seconds=summary["seconds"]["rl"],
-            curve=[(row["rl/kl"], row["rl/utility"], row["rl/score"]) for row in logged],
-            final=summary["policies"]["rl"],
-            start=summary["policies"]["sft"],
+            curve=_curve(logged, rollouts=max(1, round(EPISODES_A_POINT / episodes))),
+            final=_measures(summary["policies"]["rl"]),
+            start=_measures(summary["policies"]["sft"]),
         )
+
+
+def _curve(logged: Sequence[dict[str, float]], *, rollouts: int) -> list[tuple[float, float, float]]:
+    """Return the means of so many rollouts after one another."""
+    points = np.array([[row["rl/kl"], row["rl/utility"], row["rl/score"]] for row in logged])
+    means = [points[i : i + rollouts].mean(0).tolist() for i in range(0, len(points), rollouts)]
+    return [(kl, utility, reward) for kl, utility, reward in means]
+
+
+def _measures(policy: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured of a policy, without where it lay on the machine that did so."""
+    return {name: value for name, value in policy.items() if name != "path"}
 
 
 def write_report(runs: Sequence[Run], directory: Path) -> None:
@@ -74,7 +88,7 @@ def result_table(runs: Sequence[Run]) -> Table:
     """Return means over the seeds, with the lowest and highest seed."""
     measures = {
         "utility": lambda run: run.final["utility"],
-        "greedy utility": lambda run: run.final["greedy_utility"],
+        "greedy utility": lambda run: run.final["utility_greedy"],
         "win rate vs sft, %": lambda run: 100 * run.final["win_rate"],
         "learned reward": lambda run: run.final["reward"],
         "KL to sft": lambda run: run.final["kl"],
@@ -125,7 +139,7 @@ def frontier(runs: Sequence[Run]) -> str:
 def _panel(runs: Sequence[Run], column: int, title: str) -> str:
     points = [point for run in runs for point in run.curve]
     kls, values = [point[0] for point in points], [point[column] for point in points]
-    frame = Frame(ticks(min(kls), max(kls)), ticks(min(values), max(values)))
+    frame = Frame(ticks(0.0, max(kls)), ticks(min(values), max(values)))
     parts = [f'<text x="4" y="12">{title}</text>', _axes(frame)]
     for run in runs:
         places = [(frame.x(point[0]), frame.y(point[column])) for point in run.curve]

@@ -187,7 +187,7 @@ def require_groups(rollout: Rollout, where: str) -> Tensor:
     """
     if rollout.groups is None:
         what = f"{where!r} compares several answers to one prompt, and every episode has a prompt of its own"
-        fix = "set rl.group_size=4 or more; on control tasks choose ppo, a2c or reinforce"
+        fix = "set rl.group_size=4 or more; on control tasks choose an algorithm without groups"
         raise UserError("algorithm", what, fix=fix)
     return rollout.groups
 

@@ -43,7 +43,6 @@ class PPO(Algorithm):
     name = "ppo"
     needs_critic = True
     paper = "Schulman et al. 2017, Proximal Policy Optimization Algorithms, arXiv:1707.06347"
-    paper = "Schulman et al. 2017, Proximal Policy Optimization Algorithms, arXiv:1707.06347"
 
     class Config(ComponentConfig):
         """Options of PPO."""

@@ -67,6 +67,7 @@ class TRPO(Algorithm):
             description="Rows a step of the critic: steps for memoryless policies (mlp), else episodes.",
         )
         max_grad_norm: float = Field(1.0, gt=0, description="The critic's gradients are scaled to this norm.")
+        adam_epsilon: float = Field(1e-5, gt=0, description="Epsilon of the critic's Adam.")
         gamma: float = Field(1.0, ge=0, le=1, description="Discount.")
         gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of GAE.")
         normalize_advantages: bool = Field(True, description="Shift and scale advantages to mean 0, std 1.")
@@ -79,7 +80,7 @@ class TRPO(Algorithm):
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
         super().__init__(config, policy=policy, generator=generator)
         self.optimizer = torch.optim.Adam(
-            policy.critic_parameters(), lr=config.critic_learning_rate, fused=True
+            policy.critic_parameters(), lr=config.critic_learning_rate, eps=config.adam_epsilon, fused=True
         )
 
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:

@@ -217,6 +217,21 @@ class Environment(Component, ABC):
         """Return the true measures of an episode, ``utility`` among them where there is a truth."""
         return {}
 
+    def oracle(self, row: Row, turns: Sequence[tuple[str, str]] = ()) -> str:
+        """Return what a perfect policy says next.
+
+        :param row: the prompt's row, as :meth:`prompts` has it.
+        :param turns: what the policy said and what the environment answered, so far; empty at the first turn.
+        """
+        raise self._lacks("an oracle")
+
+    def score_bounds(self) -> tuple[float, float] | None:
+        """Return the mean scores of random actions and of the oracle; None where they are not known.
+
+        The score of an episode is its ``utility``, or its return where there is no text.
+        """
+        return None
+
     def _lacks(self, what: str) -> Exception:
         from rltk.errors import UserError
 

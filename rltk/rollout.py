@@ -225,7 +225,7 @@ def _text_rollout(trace: _Trace, envs: Any) -> Rollout:
 
 
 def place_scores(scores: list[Score], rewards: Tensor, mask: Tensor) -> Tensor:
-    """Add scores to ``rewards [B, T]`` in place: a number at the last action, a list one a token.
+    """Add scores to ``rewards [B, T]`` in place: a number at the last action, a list one an action.
 
     :returns: ``[B]`` the sum of each, NaN where the episode could not be scored.
     """
@@ -242,15 +242,15 @@ def place_scores(scores: list[Score], rewards: Tensor, mask: Tensor) -> Tensor:
 
 
 def pad_episodes(episodes: list[Episode], *, pad_id: int, device: torch.device) -> dict[str, Tensor]:
-    """Return ``tokens [B, L]``, ``lengths [B]`` and ``action_mask [B, L]`` of single-turn episodes."""
-    rows = [episode.prompt_tokens + episode.response_tokens for episode in episodes]
-    lengths = torch.tensor([len(row) for row in rows])
-    prompts = torch.tensor([len(episode.prompt_tokens) for episode in episodes])
-    tokens = torch.full((len(rows), int(lengths.max())), pad_id, dtype=torch.int64)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = torch.tensor(row)
-    place = torch.arange(tokens.shape[1])
-    action_mask = (place >= prompts[:, None]) & (place < lengths[:, None])
+    """Return ``tokens [B, L]``, ``lengths [B]`` and ``action_mask [B, L]``, True at what the policy wrote."""
+    lengths = torch.tensor([len(e.prompt_tokens) + len(e.response_tokens) for e in episodes])
+    tokens = torch.full((len(episodes), int(lengths.max())), pad_id, dtype=torch.int64)
+    action_mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, episode in enumerate(episodes):
+        start, end = len(episode.prompt_tokens), int(lengths[row])
+        tokens[row, :end] = torch.tensor(episode.prompt_tokens + episode.response_tokens)
+        written = True if episode.action_mask is None else torch.tensor(episode.action_mask)
+        action_mask[row, start:end] = written
     return {
         "tokens": tokens.to(device),
         "lengths": lengths.to(device),

@@ -30,7 +30,7 @@ def score_episodes(reward: Any, episodes: Sequence[Episode], *, where: str | Non
     with errors_of(reward, where):
         returned = resolve(getattr(reward, "score", reward)(list(episodes)))
         values = _one_an_episode(returned, len(episodes))
-        return [_checked(value, len(e.response_tokens)) for value, e in zip(values, episodes, strict=True)]
+        return [_checked(value, e.num_actions) for value, e in zip(values, episodes, strict=True)]
 
 
 def reward_metrics(reward: Any) -> dict[str, float]:
@@ -130,7 +130,7 @@ def _one_an_episode(scores: Any, count: int) -> Sequence[Any]:
 
 
 def _checked(value: Any, tokens: int) -> Score:
-    """Return the score of a response of ``tokens`` tokens as plain floats."""
+    """Return the score of a response of ``tokens`` tokens of the policy's as plain floats."""
     if value is None:
         return None
     shape = _shape(value)

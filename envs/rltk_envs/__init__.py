@@ -10,7 +10,7 @@ def _register() -> None:
         return
     register(
         "rltk/TextGeneration-v0",
-        entry_point=f"{_TEXT_GENERATION}:TextGenerationEnv",
+        entry_point=f"{_TEXT_GENERATION}_single:TextGenerationEnv",
         vector_entry_point=f"{_TEXT_GENERATION}:TextGenerationVectorEnv",
     )
     register(

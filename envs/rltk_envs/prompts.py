@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rltk.data import read_prompts as read_prompt_rows
 from rltk.errors import UserError
+from rltk.interfaces import Row
 from rltk.rng import numpy_generator
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: A text, token ids, or a row with ``prompt`` (either of them) and further columns.
 PromptLike = str | Sequence[int] | Mapping[str, Any]
+
+
+class PromptTable(Protocol):
+    """Prompts by index, as a list has them, or a data set of the package ``datasets``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> PromptLike: ...
+
+
+#: Prompts, or the path of a JSONL file of rows with ``prompt``.
+Prompts = PromptTable | Sequence[PromptLike] | str | Path
 
 
 @dataclass(frozen=True)
@@ -27,9 +42,14 @@ class Prompt:
     tokens: tuple[int, ...]
     columns: Mapping[str, Any]
 
+    @cached_property
+    def row(self) -> Row:
+        """The data row: the prompt and its further columns."""
+        return {"prompt": self.text, **self.columns}
+
 
 def read_prompts(
-    prompts: Sequence[PromptLike],
+    prompts: Prompts,
     tokenizer: PreTrainedTokenizerBase,
     *,
     template: str,
@@ -43,9 +63,11 @@ def read_prompts(
     :param max_tokens: longest prompt allowed, or None.
     :raises UserError: no prompts, an empty prompt, or one longer than ``max_tokens``.
     """
+    if isinstance(prompts, str | Path):
+        prompts = read_prompt_rows(prompts)
     if not len(prompts):
         raise UserError("environment.prompts", "there are no prompts", fix="give at least one")
-    read = [_read_prompt(prompt, tokenizer, template) for prompt in prompts]
+    read = [_read_prompt(prompts[i], tokenizer, template) for i in range(len(prompts))]
     for i, prompt in enumerate(read):
         if not prompt.tokens:
             raise UserError(
@@ -62,14 +84,14 @@ def read_prompts(
 
 
 def _read_prompt(prompt: PromptLike, tokenizer: PreTrainedTokenizerBase, template: str) -> Prompt:
-    if isinstance(prompt, str):
-        return _read_prompt({"prompt": prompt}, tokenizer, template)
-    if isinstance(prompt, Mapping):
-        columns = {key: value for key, value in prompt.items() if key not in ("prompt", "prefix")}
-        text = prompt.get("prefix", "") + template.replace("{prompt}", prompt["prompt"])
-        return Prompt(prompt["prompt"], tuple(tokenizer.encode(text, add_special_tokens=False)), columns)
-    tokens = tuple(int(token) for token in prompt)
-    return Prompt(tokenizer.decode(tokens, skip_special_tokens=True), tokens, {})
+    row: Mapping[str, Any] = prompt if isinstance(prompt, Mapping) else {"prompt": prompt}
+    columns = {key: value for key, value in row.items() if key not in ("prompt", "prefix")}
+    given: Any = row["prompt"]
+    if isinstance(given, str):
+        text = str(row.get("prefix", "")) + template.replace("{prompt}", given)
+        return Prompt(given, tuple(tokenizer.encode(text, add_special_tokens=False)), columns)
+    tokens = tuple(int(token) for token in given)
+    return Prompt(tokenizer.decode(tokens, skip_special_tokens=True), tokens, columns)
 
 
 class Deck:
@@ -82,13 +104,11 @@ class Deck:
 
     def __init__(self, size: int, *, group_size: int, shuffle: bool, seed: int) -> None:
         self.size, self.group_size, self.shuffle, self.seed = size, group_size, shuffle, seed
+        self._epoch, self._order = -1, np.arange(size)
 
     def prompt_index(self, episode: int) -> int:
         """Return which prompt an episode reads."""
         epoch, place = divmod(episode // self.group_size, self.size)
-        return int(_epoch_order(self.seed, epoch, self.size)[place]) if self.shuffle else place
-
-
-@lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
-    return numpy_generator(seed, "deck", epoch).permutation(size)
+        if self.shuffle and epoch != self._epoch:
+            self._epoch, self._order = epoch, numpy_generator(self.seed, "deck", epoch).permutation(self.size)
+        return int(self._order[place])

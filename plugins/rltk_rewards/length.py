@@ -28,7 +28,7 @@ class Length(RewardModel):
         return [min(self._length(episode) / self.config.target, 1.0) for episode in episodes]
 
     def _length(self, episode: Episode) -> int:
-        return len(episode.response.split() if self.config.per == "word" else episode.response_tokens)
+        return len(episode.response.split()) if self.config.per == "word" else episode.num_actions
 
 
 @hookimpl

@@ -95,7 +95,7 @@ class WeightedSum(RewardModel):
             own = {f"{label}/{name}": value for name, value in reward_metrics(part).items()}
             self._metrics |= own | _summary(label, scores[label])
         return [
-            self._combine({label: scores[label][i] for label in scores}, len(episode.response_tokens))
+            self._combine({label: scores[label][i] for label in scores}, episode.num_actions)
             for i, episode in enumerate(episodes)
         ]
 

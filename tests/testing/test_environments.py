@@ -326,14 +326,24 @@ class GoesOnAfterEos(Changed):
     class envs(TextGenerationVectorEnv):  # noqa: N801
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
-            self.eos_id = -1
+            self._slots._eos = -1
+
+
+class Retold(TextGenerationVectorEnv):
+    """Tells of its episodes what `retell` makes of them."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        tell = self._slots.episode
+        self._slots.episode = lambda *args, **kwargs: self.retell(tell(*args, **kwargs))
 
 
 @breach("a response of EOS alone reads '<eos>'")
 class ShowsEos(Changed):
-    class envs(TextGenerationVectorEnv):  # noqa: N801
-        def _response(self, slot):
-            return self.tokenizer.decode(self._tokens[slot, self._prompt_length[slot] : self._length[slot]])
+    class envs(Retold):  # noqa: N801
+        def retell(self, episode):
+            shown = self.tokenizer.decode(episode.response_tokens)
+            return rltk.Episode(**{**vars(episode), "response": shown})
 
 
 def without(option):
@@ -388,23 +398,21 @@ class AlwaysPays(Echo):
 
 @breach("columns of episode 0 is .* with one slot and .* with 2")
 class DependsOnSlots(Changed):
-    class envs(TextGenerationVectorEnv):  # noqa: N801
-        def _build_episode(self, slot, terminated):
-            episode = super()._build_episode(slot, terminated)
+    class envs(Retold):  # noqa: N801
+        def retell(self, episode):
             return rltk.Episode(**{**vars(episode), "columns": {**episode.columns, "slots": self.num_envs}})
 
 
 @breach(r'in one go and .* when reset\(options={"first_episode": 5}\) came before')
 class BeginsAnew(Changed):
-    class envs(TextGenerationVectorEnv):  # noqa: N801
+    class envs(Retold):  # noqa: N801
         def reset(self, *, seed=None, options=None):
             answer = super().reset(seed=seed, options=options)
             first = (options or {}).get("first_episode", 0)
             self.first = first
             return answer
 
-        def _build_episode(self, slot, terminated):
-            episode = super()._build_episode(slot, terminated)
+        def retell(self, episode):
             return rltk.Episode(**{**vars(episode), "columns": {**episode.columns, "first": self.first}})
 
 

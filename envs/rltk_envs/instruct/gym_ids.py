@@ -6,7 +6,8 @@ from typing import Any
 
 from rltk.interfaces import Split
 from rltk_envs.instruct.environment import Instruct
-from rltk_envs.text_generation import TextGenerationEnv, TextGenerationVectorEnv
+from rltk_envs.text_generation import TextGenerationVectorEnv
+from rltk_envs.text_generation_single import TextGenerationEnv
 
 
 def make_instruct(*, split: Split = "train", world_seed: int = 0, **options: Any) -> TextGenerationEnv:

@@ -116,7 +116,7 @@ class TextTask:
         plain = []
         for episode, prompt in zip(episodes, prompts, strict=True):
             response = episode.response_tokens
-            if episode.terminated and response[-1] != tokenizer.eos_token_id:
+            if not episode.turns and episode.terminated and response[-1] != tokenizer.eos_token_id:
                 response = (*tokenize(tokenizer, [episode.response])[0], tokenizer.eos_token_id)
             plain.append(dataclasses.replace(episode, prompt_tokens=tuple(prompt), response_tokens=response))
         return plain

@@ -41,6 +41,10 @@ def collect(
     Every action draws from the stream keyed by (seed, episode, position), and text environments deal the
     same prompt to the same episode, so the result does not depend on the number of slots.
 
+    Text is scored all at once at the end, which gives the rewards that stepping gives, only that a score of
+    one number an action is paid action by action. Where a wrapper lies around the environment, which may look
+    at rewards or change them, episodes are scored as they end, and rewards are what the wrapper pays.
+
     :param envs: a vector environment with SAME_STEP autoreset.
     :param policy: acts, and gives the values.
     :param episodes: how many episodes to collect.
@@ -53,14 +57,15 @@ def collect(
     require_same_step(envs)
     base: Any = envs.unwrapped
     text = is_text(envs)
-    if text:
+    deferred = text and envs is base
+    if deferred:
         base.defer_scoring = True
     try:
         trace = _run(envs, policy, episodes, seed, first_episode, deterministic)
     finally:
-        if text:
+        if deferred:
             base.defer_scoring = False
-    rollout = _text_rollout(trace, base) if text else _array_rollout(trace, policy)
+    rollout = _text_rollout(trace, base, deferred) if text else _array_rollout(trace, policy)
     if trace.values or not values:
         return rollout
     return rollout.replace(values=rollout_values(policy, rollout, max_tokens=8192))
@@ -86,7 +91,7 @@ class _Trace:
     observations: list[NDArray[Any]] = field(default_factory=list)
     allowed: list[NDArray[np.bool_]] = field(default_factory=list)
     final_observations: dict[int, Any] = field(default_factory=dict)
-    episodes: dict[int, Episode] = field(default_factory=dict)
+    finished: dict[int, Any] = field(default_factory=dict)
 
 
 def _run(
@@ -147,7 +152,7 @@ def _record(
 
 def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: dict[str, Any]) -> None:
     if "finished" in infos.get("final_info", {}):
-        trace.episodes[episode] = infos["final_info"]["finished"][slot].episode
+        trace.finished[episode] = infos["final_info"]["finished"][slot]
     elif truncated:
         trace.final_observations[episode] = infos["final_obs"][slot]
 
@@ -208,20 +213,27 @@ def _array_rollout(trace: _Trace, policy: Policy) -> Rollout:
     return rollout
 
 
-def _text_rollout(trace: _Trace, envs: Any) -> Rollout:
-    """Return a rollout of text, scored in one batch.
+def _text_rollout(trace: _Trace, envs: Any, deferred: bool) -> Rollout:
+    """Return a rollout of text; what was deferred is scored in one batch.
 
     A score is of the whole response, cut off or not, so nothing is left to bootstrap from.
     """
     fields = _layout(trace)
-    scores: dict[int, Score] = envs.score_deferred()
-    numbers = range(trace.first_episode, trace.first_episode + trace.count)
-    episodes = [trace.episodes[number] for number in numbers]
+    finished = [trace.finished[trace.first_episode + i] for i in range(trace.count)]
+    episodes = [record.episode for record in finished]
     text = pad_episodes(episodes, pad_id=envs.pad_id, device=fields["rewards"].device)
-    totals = place_scores([scores[number] for number in numbers], fields["rewards"], fields["mask"])
+    # What was scored in stepping is in the rewards already.
+    rewards = fields["rewards"] if deferred else torch.zeros_like(fields["rewards"])
+    scores = _deferred_scores(trace, envs) if deferred else [record.score for record in finished]
+    totals = place_scores(scores, rewards, fields["mask"])
     if envs.group_size > 1:
         fields["groups"] = fields["episode_ids"] // envs.group_size
     return Rollout(**fields, **text, scores=totals, episodes=episodes)
+
+
+def _deferred_scores(trace: _Trace, envs: Any) -> list[Score]:
+    scores: dict[int, Score] = envs.score_deferred()
+    return [scores[trace.first_episode + i] for i in range(trace.count)]
 
 
 def place_scores(scores: list[Score], rewards: Tensor, mask: Tensor) -> Tensor:

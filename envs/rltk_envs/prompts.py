@@ -67,24 +67,27 @@ def read_prompts(
         prompts = read_prompt_rows(prompts)
     if not len(prompts):
         raise UserError("environment.prompts", "there are no prompts", fix="give at least one")
-    read = [_read_prompt(prompts[i], tokenizer, template) for i in range(len(prompts))]
-    for i, prompt in enumerate(read):
-        if not prompt.tokens:
-            raise UserError(
-                f"environment.prompts[{i}]", "the prompt has no tokens", fix="remove the empty prompt"
-            )
-        if max_tokens is not None and len(prompt.tokens) > max_tokens:
-            raise UserError(
-                f"environment.prompts[{i}]",
-                f"the prompt is longer than max_prompt_tokens={max_tokens}",
-                got=len(prompt.tokens),
-                fix="shorten or drop it, or raise max_prompt_tokens up to the model's context",
-            )
+    read = []
+    for i in range(len(prompts)):
+        where = f"environment.prompts[{i}]"
+        read.append(_fits(_read_prompt(prompts[i], tokenizer, template, where), max_tokens, where))
     return read
 
 
-def _read_prompt(prompt: PromptLike, tokenizer: PreTrainedTokenizerBase, template: str) -> Prompt:
+def _fits(prompt: Prompt, max_tokens: int | None, where: str) -> Prompt:
+    if not prompt.tokens:
+        raise UserError(where, "the prompt has no tokens", fix="remove the empty prompt")
+    if max_tokens is not None and len(prompt.tokens) > max_tokens:
+        what = f"the prompt is longer than max_prompt_tokens={max_tokens}"
+        fix = "shorten or drop it, or raise max_prompt_tokens up to the model's context"
+        raise UserError(where, what, got=len(prompt.tokens), fix=fix)
+    return prompt
+
+
+def _read_prompt(prompt: PromptLike, tokenizer: PreTrainedTokenizerBase, template: str, where: str) -> Prompt:
     row: Mapping[str, Any] = prompt if isinstance(prompt, Mapping) else {"prompt": prompt}
+    if "prompt" not in row:
+        raise UserError(where, "there is no prompt in the row", got=sorted(row), fix="name its column prompt")
     columns = {key: value for key, value in row.items() if key not in ("prompt", "prefix")}
     given: Any = row["prompt"]
     if isinstance(given, str):

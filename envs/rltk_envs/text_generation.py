@@ -209,8 +209,9 @@ class TextGenerationVectorEnv(VectorEnv):
             return info
         acting = self._acting()
         self._allowed = ask_allowed(self._allowed_tokens, self._slots, acting)
-        mask = self._allowed.astype(np.int8) * acting[:, None]
-        return {**info, "action_mask": mask, "_action_mask": acting}
+        if acting.any():
+            info |= {"action_mask": self._allowed.astype(np.int8) * acting[:, None], "_action_mask": acting}
+        return info
 
     def _action_masks(self) -> NDArray[np.bool_]:
         """Return ``[N, V]`` which tokens may come next."""

@@ -117,4 +117,4 @@ def test_a_ppo_loop_over_vector_steps_learns():
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    assert np.mean(returns[-100:]) > max(0.5, 2 * np.mean(returns[:100]))
+    assert np.mean(returns[:100]) < 0.1 and np.mean(returns[-100:]) > 0.4

@@ -60,7 +60,7 @@ def test_interval_covers_the_truth_at_its_level_where_observations_are_clustered
 def test_interval_is_a_function_of_the_generator_and_not_of_the_block_size(monkeypatch):
     sums, counts = np.arange(10.0), np.ones(10)
     whole = cluster_bootstrap_interval(sums, counts, generator=np.random.default_rng(6))
-    monkeypatch.setattr("rltk.stats._DRAWS_AT_ONCE", 35)
+    monkeypatch.setattr("rltk.stats.resampling.DRAWS_AT_ONCE", 35)
     assert cluster_bootstrap_interval(sums, counts, generator=np.random.default_rng(6)) == whole
 
 

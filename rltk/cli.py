@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rltk.cli_bench import BenchCommand, bench
 from rltk.cli_options import DEFAULT_RECIPE, Debug, Plugins, Strict
 from rltk.cli_plugins import config_app, plugins_app
 from rltk.errors import Interrupted, UserError
@@ -32,6 +33,7 @@ app = typer.Typer(
 # click's own class of "wrong option" errors; typer carries a private copy of click in newer versions
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
+app.command(cls=BenchCommand)(bench)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 

@@ -41,7 +41,7 @@ def train(
     from rltk.runs import default_directory
     from rltk.runs import train as run_stages
 
-    directory = run or default_directory(recipe)
+    directory = run or default_directory(recipe.name)
     print(f"rltk: {recipe.name} -> {directory}", file=sys.stderr)
     try:
         summary = run_stages(recipe, directory, resume=resume)
@@ -68,13 +68,13 @@ def list_environments(options: Sequence[str]) -> None:
 
     for gym_id in sorted(key for key in gymnasium.registry if key.startswith("rltk/")):
         rows.append([gym_id, "gymnasium.make", ""])
-    _print_table(["environment", "used as", "what it is"], rows)
+    print_table(["environment", "used as", "what it is"], rows)
 
 
 def list_recipes() -> None:
     """Print the shipped recipes."""
     rows = [[name, str(read_recipe(name).get("description", ""))] for name in recipe_names()]
-    _print_table(["recipe", "what it does"], rows)
+    print_table(["recipe", "what it does"], rows)
 
 
 def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path, plugins: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path, plug
     from rltk.report import headline, next_steps, policy_table
 
     if summary["policies"]:
-        _print_table(*policy_table(summary))
+        print_table(*policy_table(summary))
     if sentence := headline(summary):
         print(sentence)
     print(f"\nreport: {directory / 'report.html'}")
@@ -90,7 +90,8 @@ def _show_results(recipe: Recipe, summary: dict[str, Any], directory: Path, plug
         print(f"next: {command}  # {purpose}")
 
 
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in the terminal's width, or wide enough for most where there is none."""
     table = Table(box=None, pad_edge=False)
     for title in header:
         table.add_column(title, overflow="fold")

@@ -27,12 +27,16 @@ class ConfigError(UserError):
 
 
 def propagate(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function inside a pydantic validator; its UserError becomes a validation error at ``where``."""
+    """Call a function inside a pydantic validator; its UserError becomes a validation error at ``where``.
+
+    An empty ``where`` blames the validated value as a whole.
+    """
     try:
         return function(*arguments)
     except UserError as error:
         explained = _explained(error.what, error.fix, error.__cause__)
-        line = InitErrorDetails(type=explained, loc=(error.where,), input=error.got)
+        loc = (error.where,) if error.where else ()
+        line = InitErrorDetails(type=explained, loc=loc, input=error.got)
         raise ValidationError.from_exception_data("rltk", [line]) from error
 
 

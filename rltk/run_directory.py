@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rltk import yaml_io
 from rltk.checkpoint import sync, write_text
@@ -77,8 +77,15 @@ class MetricsLog:
             os.truncate(self.path, size)
 
 
+class Resolvable(Protocol):
+    """A config that can be written with every default filled in: a recipe, or a bench's."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Return it as plain YAML values."""
+
+
 @contextmanager
-def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunDirectory]:
+def open_run(path: Path, config: Resolvable, *, resume: bool) -> Iterator[RunDirectory]:
     """Create or reopen a run directory and hold its lock.
 
     :raises UserError: the directory is in use, holds another run or something else, or cannot be written.
@@ -91,8 +98,8 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunDirecto
         raise UserError(str(path), f"cannot be used as run directory: {error.strerror}", fix=fix) from error
     with lock:
         _lock(lock, path)
-        _check_config(path, recipe, resume)
-        write_text(path / "config.yaml", yaml_io.dump(recipe.resolved()))
+        _check_config(path, config, resume)
+        write_text(path / "config.yaml", yaml_io.dump(config.resolved()))
         yield RunDirectory(path)
 
 
@@ -164,16 +171,16 @@ def _lock(lock: TextIO, path: Path) -> None:
     lock.flush()
 
 
-def _check_config(path: Path, recipe: Recipe, resume: bool) -> None:
-    config = path / "config.yaml"
-    if not config.is_file():
+def _check_config(path: Path, config: Resolvable, resume: bool) -> None:
+    written = path / "config.yaml"
+    if not written.is_file():
         others = sorted(item.name for item in path.iterdir() if item.name != "run.lock")
         if others:
             fix = "choose an empty directory with --run"
             raise UserError(str(path), "holds files but no run", got=others[0], fix=fix)
         return
-    old = yaml_io.parse(config.read_text(encoding="utf-8"), str(config))
-    changed = [key.removeprefix("stages.") for key in differing_keys(old, recipe.resolved())]
+    old = yaml_io.parse(written.read_text(encoding="utf-8"), str(written))
+    changed = [key.removeprefix("stages.") for key in differing_keys(old, config.resolved())]
     if changed:
         what = f"holds a run with another config; it differs in {', '.join(changed[:8])}"
         raise UserError(str(path), what, fix="give that config with --resume, or another --run")

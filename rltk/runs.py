@@ -238,10 +238,10 @@ def expand(value: Any, directory: Path) -> Any:
     return value
 
 
-def default_directory(recipe: Recipe) -> Path:
-    """Return an unused directory under ``runs/``, named for the recipe and the time."""
+def default_directory(name: str) -> Path:
+    """Return an unused directory under ``runs/``, named for what runs in it and the time."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = Path("runs") / f"{recipe.name}-{stamp}"
+    base = Path("runs") / f"{name}-{stamp}"
     taken = (path for n in range(2, 1000) if not (path := base.with_name(f"{base.name}-{n}")).exists())
     return next(taken) if base.exists() else base
 

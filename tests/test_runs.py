@@ -313,6 +313,6 @@ def test_default_directories_are_unused(
     monkeypatch.chdir(tmp_path)
     made = []
     for _ in range(3):
-        made.append(default_directory(recipe))
+        made.append(default_directory(recipe.name))
         made[-1].mkdir(parents=True)
     assert len(set(made)) == 3 and all(path.parent == Path("runs") for path in made)

@@ -1,0 +1,68 @@
+"""What ``rltk bench`` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rltk.bench.config import read_bench
+from rltk.errors import Interrupted, UserError
+from rltk.registry import load_plugins
+
+
+def bench(
+    arguments: Sequence[str],
+    *,
+    given: dict[str, Any],
+    run: Path | None,
+    resume: bool,
+    workers: int,
+    plugins: Sequence[str],
+    strict: bool,
+) -> bool:
+    """Run a bench and show what came out.
+
+    :param arguments: a YAML file, then overrides.
+    :param given: keys of the config that options of the command line replace.
+    :returns: whether every cell was played.
+    """
+    named = bool(arguments) and "=" not in arguments[0]
+    path = Path(arguments[0]) if named else None
+    if resume and run is None:
+        raise UserError("--resume", "which bench is not said", fix="add --run DIR")
+    if resume and not named and run is not None and (run / "config.yaml").is_file():
+        path = run / "config.yaml"
+    load_plugins(plugins, strict=strict)
+    config = read_bench(path, given, arguments[1:] if named else arguments)
+    from rltk.bench.running import run_bench
+    from rltk.runs import default_directory
+
+    directory = run or default_directory(config.name)
+    print(f"rltk: {config.name} -> {directory}", file=sys.stderr)
+    try:
+        outcome = run_bench(config, directory, resume=resume, workers=workers, plugins=plugins)
+    except Interrupted:
+        again = " ".join(["rltk bench", f"--run {directory} --resume", *(f"-p {item}" for item in plugins)])
+        print(f"rltk: interrupted, finished cells kept. Go on with: {again}", file=sys.stderr)
+        raise
+    _show(directory, outcome.plan.left_out)
+    for cell, reason in outcome.errors.items():
+        print(f"rltk: error: {cell}: {reason}", file=sys.stderr)
+    if outcome.errors:
+        fix = f"repair what is wrong and go on with: rltk bench --run {directory} --resume"
+        what = f"{len(outcome.errors)} of {len(outcome.plan.cells)} cells failed"
+        print(f"rltk: error: {what}; tracebacks in {directory / 'error.log'}. Fix: {fix}.", file=sys.stderr)
+    return not outcome.errors
+
+
+def _show(directory: Path, left_out: Any) -> None:
+    from rltk.bench.results import read_results
+    from rltk.bench.table import score_table
+    from rltk.commands import print_table
+
+    print_table(*score_table(read_results(directory)))
+    for (policy, environment), reason in left_out.items():
+        print(f"left out: {policy} in {environment}: {reason}")
+    print(f"\nrecords: {directory / 'cells'}")

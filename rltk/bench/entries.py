@@ -1,0 +1,76 @@
+"""The environments of a bench: a component with its options, or any Gymnasium id."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rltk.config import EnvironmentSpec, RewardSpec
+from rltk.errors import UserError
+from rltk.interfaces import Split
+from rltk.registry import get_registry
+
+_OWN_IDS = re.compile(r"^rltk/(?P<name>\w+)-v\d+$")
+
+
+class EnvironmentEntry(BaseModel):
+    """Where policies are compared, and what else is measured there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    environment: EnvironmentSpec = Field(description="The environment's name and options.")
+    split: Split = Field("test", description="Which prompts: train, validation or test.")
+    reward: RewardSpec | None = Field(
+        None, description="A proxy to score responses with beside the truth; null leaves it out."
+    )
+
+
+def spell_out_entry(given: Any) -> Any:
+    """Return the mapping that a short form of an entry stands for.
+
+    Short forms are a name, a Gymnasium id, or a component's name with its options.
+
+    :raises UserError: a string that names nothing.
+    """
+    if isinstance(given, str):
+        return {"environment": _component(given)}
+    if isinstance(given, Mapping):
+        if "environment" not in given and "name" in given:
+            return {"environment": dict(given)}
+        if isinstance(given.get("environment"), str):
+            return {**given, "environment": _component(given["environment"])}
+    return given
+
+
+def default_entry_name(entry: Any) -> str:
+    """Return what to call an environment that was given without a name.
+
+    :param entry: as :func:`spell_out_entry` returned it.
+    """
+    spec = entry.get("environment") if isinstance(entry, Mapping) else None
+    name = spec.get("id", spec.get("name")) if isinstance(spec, Mapping) else None
+    return re.sub(r"[^\w.-]", "-", str(name or "environment"))
+
+
+def _component(name: str) -> dict[str, Any]:
+    """Return the component that a name or a Gymnasium id means."""
+    import gymnasium
+
+    components = get_registry().names("environment")
+    if name in components:
+        return {"name": name}
+    if own := _OWN_IDS.match(name):
+        wanted = own["name"].lower().replace("_", "")
+        for component in components:
+            if component.replace("_", "") == wanted:
+                return {"name": component}
+    if name in gymnasium.registry:
+        return {"name": "gymnasium", "id": name}
+    close = difflib.get_close_matches(name, [*components, *gymnasium.registry], n=1)
+    known = f"choose one of {', '.join(components)}, or a Gymnasium id"
+    fix = f"did you mean {close[0]!r}" if close else known
+    raise UserError("", "unknown environment", got=name, fix=fix)

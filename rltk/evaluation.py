@@ -14,7 +14,7 @@ def rollout_logprobs(policy: Policy, rollout: Rollout, *, max_tokens: int) -> Te
     """Return the policy's teacher-forced log-probabilities ``[B, T]`` of the rollout's actions."""
     logprobs = torch.zeros_like(rollout.logprobs)
     for rows in rollout.micro_batches(max_tokens):
-        _place(logprobs, rows, policy.evaluate(rollout.select(rows)).logprobs)
+        _place(logprobs, rows, policy.action_logprobs(rollout.select(rows))[0])
     return logprobs
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from rltk.interfaces import Component
@@ -93,6 +94,14 @@ class Policy(nn.Module, Component, ABC):
     @abstractmethod
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``[B, T]`` log-probabilities and entropies of distributions given by their parameters."""
+
+    def action_logprobs(self, batch: Rollout) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[B, T]`` as :meth:`evaluate` does, without the values.
+
+        For algorithms without a critic, and for references; override it where the critic costs a pass.
+        """
+        logprobs, entropy = self.logprobs_and_entropy(self.distribution_parameters(batch), batch.actions)
+        return torch.where(batch.mask, logprobs, 0.0), torch.where(batch.mask, entropy, 0.0)
 
     @abstractmethod
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rltk.batching import micro_batches, pad_rows
@@ -52,7 +52,22 @@ def check_lengths(lengths: Sequence[int], longest: int | None, where: str) -> No
             raise UserError(where, f"row {index} is too long", got=f"{length} tokens", fix=fix)
 
 
+def scores_at(model: PreTrainedModel, tokens: Tensor, places: Tensor) -> Tensor:
+    """Return the float32 scores ``[n]`` of some prefixes of right-padded rows, differentiable.
+
+    :param model: a causal model with a linear head, which needs no attention mask then.
+    :param tokens: ``[B, L]``.
+    :param places: ``[n]`` int64, where the prefixes end in the flattened tokens.
+    """
+    hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+    return model.score(hidden.flatten(0, 1).index_select(0, places))[:, 0].float()
+
+
 def _score_group(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
-    tokens, lengths = pad_rows(rows, model.config.pad_token_id)
-    mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).to(model.device)
-    return model(input_ids=tokens.to(model.device), attention_mask=mask).logits[:, 0].float()
+    tokens, lengths = (x.to(model.device) for x in pad_rows(rows, model.config.pad_token_id))
+    width = tokens.shape[1]
+    if isinstance(getattr(model, "score", None), nn.Linear):
+        return scores_at(model, tokens, torch.arange(len(rows), device=model.device) * width + lengths - 1)
+    # A model that reads both ways, or has more than a linear head, must know where rows end.
+    mask = torch.arange(width, device=model.device) < lengths[:, None]
+    return model(input_ids=tokens, attention_mask=mask.long()).logits[:, 0].float()

@@ -152,13 +152,13 @@ class Rollout:
         return [torch.tensor(group) for group in groups]
 
     def parts(self, max_tokens: int) -> list[Rollout]:
-        """Return the rows in groups whose padded size is at most ``max_tokens``; itself where all fit."""
-        width = self.mask.shape[1] if self.tokens is None else self.tokens.shape[1]
-        if len(self) * width <= max_tokens:
+        """Return the rows in groups whose padded size is at most ``max_tokens``, text by like lengths."""
+        if self.tokens is None and self.mask.numel() <= max_tokens:
             return [self]
         if self._is_flat():
             return [self._slice(start, start + max_tokens) for start in range(0, len(self), max_tokens)]
-        return [self.select(rows) for rows in self.micro_batches(max_tokens)]
+        groups = self.micro_batches(max_tokens)
+        return [self] if len(groups) == 1 else [self.select(rows) for rows in groups]
 
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator[Rollout]:
         """Yield all rows in a random order, ``size`` at a time; as they stand where they are no more.

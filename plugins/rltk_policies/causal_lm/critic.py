@@ -10,8 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from rltk.models import load_reward_model, quiet_transformers
+from rltk.models import fuse_activations, load_reward_model, quiet_transformers
+from rltk.preference import scores_at
 from rltk.rng import seeded_initialisation
+
+#: Where a saved policy keeps its critic.
+CRITIC_FOLDER = "critic"
 
 
 class SeparateCritic(nn.Module):
@@ -23,6 +27,7 @@ class SeparateCritic(nn.Module):
     def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
         super().__init__()
         self.model = model.to(device)
+        fuse_activations(self.model)
         self.bias = float(getattr(model.config, "reward_bias", 0.0))
 
     @classmethod
@@ -41,10 +46,13 @@ class SeparateCritic(nn.Module):
         nn.init.zeros_(critic.score.weight)
         return cls(critic, device)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return values ``[B, L]`` of every prefix of ``tokens [B, L]``."""
-        hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-        return self.model.score(hidden)[..., 0].float() - self.bias
+    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """Return the values ``[n]`` of some prefixes.
+
+        :param tokens: ``[B, L]`` right-padded.
+        :param places: ``[n]`` int64, where the prefixes end in the flattened tokens.
+        """
+        return scores_at(self.model, tokens, places) - self.bias
 
     def save(self, directory: Path) -> None:
         """Write a folder that ``AutoModelForSequenceClassification`` opens."""
@@ -79,3 +87,27 @@ class HeadCritic(nn.Module):
         """Write the head's weights."""
         directory.mkdir(parents=True, exist_ok=True)
         save_file(self.head.state_dict(), directory / self.FILE)
+
+
+def build_critic(
+    kind: str, path: str | None, critic_path: str | None, model: PreTrainedModel
+) -> SeparateCritic | HeadCritic | None:
+    """Return the critic of a policy, as saved where it was, or None where there is to be none.
+
+    :param kind: the option ``critic`` of the policy, as are ``path`` and ``critic_path``.
+    :param model: the policy's.
+    """
+    if kind == "auto":
+        kind = "detached_head" if critic_path is None else "separate"
+    if kind == "none":
+        return None
+    saved = None if path is None else Path(path) / CRITIC_FOLDER
+    if kind != "separate":
+        has_head = saved is not None and (saved / HeadCritic.FILE).exists()
+        size, detach = model.config.hidden_size, kind == "detached_head"
+        return HeadCritic(size, saved if has_head else None, model.device, detach=detach)
+    if critic_path is not None:
+        return SeparateCritic.from_reward_model(Path(critic_path), model.device)
+    if saved is not None and (saved / "config.json").exists():
+        return SeparateCritic.from_reward_model(saved, model.device)
+    return SeparateCritic.from_trunk(model, model.device)

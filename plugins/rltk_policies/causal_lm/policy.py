@@ -13,17 +13,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rltk.chunked_logprobs import token_logprobs_and_entropy
 from rltk.distributions import categorical_kl, categorical_logprobs_and_entropy, restrict
 from rltk.errors import UserError
 from rltk.interfaces import ComponentConfig
-from rltk.models import load_causal_lm, load_tokenizer, save_model
+from rltk.models import fuse_activations, load_causal_lm, load_tokenizer, save_model
 from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
-from rltk_policies.causal_lm.critic import HeadCritic, SeparateCritic
+from rltk_policies.causal_lm.critic import CRITIC_FOLDER, HeadCritic, build_critic
 from rltk_policies.causal_lm.lora import ADAPTER_FOLDER, Adapter, LoRAConfig, base_of, saved_adapter
+from rltk_policies.causal_lm.positions import allowed_at, before_actions, lay_out, read_tokens
 from rltk_policies.causal_lm.session import CausalLMSession
-
-CRITIC_FOLDER = "critic"
 
 
 class CausalLMPolicy(Policy):
@@ -98,7 +98,8 @@ class CausalLMPolicy(Policy):
             load_tokenizer(self._path("a tokenizer"), "policy.path") if tokenizer is None else tokenizer
         )
         self.model = model.to(self.device)
-        self.critic = self._build_critic()
+        fuse_activations(self.model)
+        self.critic = build_critic(config.critic, config.path, config.critic_path, self.model)
         if config.lora is not None:
             generator = generator or torch.Generator().manual_seed(0)
             seed = int(torch.randint(2**62, (), generator=generator))
@@ -136,12 +137,12 @@ class CausalLMPolicy(Policy):
         """Return log-probabilities, entropies and values in one teacher-forced pass (two where the critic
         is a model of its own); see :meth:`rltk.policy.Policy.evaluate`."""
         hidden = self._hidden_before_actions(batch)
-        logprobs, entropy = categorical_logprobs_and_entropy(
-            self.logits(hidden, _allowed(batch)),
-            batch.actions[batch.mask],
-            restricted=batch.allowed is not None,
-        )
-        return Evaluation(_lay_out(logprobs, batch), _lay_out(entropy, batch), self._values(batch, hidden))
+        logprobs, entropy = self._logprobs_and_entropy(batch, hidden)
+        return Evaluation(logprobs, entropy, self._values(batch, hidden))
+
+    def action_logprobs(self, batch: Rollout) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and entropies ``[B, T]``, without a pass of the critic."""
+        return self._logprobs_and_entropy(batch, self._hidden_before_actions(batch))
 
     def value(self, batch: Rollout) -> Tensor:
         """Return the critic's values ``[B, T]``."""
@@ -157,7 +158,7 @@ class CausalLMPolicy(Policy):
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits, divided by the temperature, ``[B, T, V]``."""
-        return _lay_out(self.logits(self._hidden_before_actions(batch), _allowed(batch)), batch)
+        return lay_out(self.logits(self._hidden_before_actions(batch), allowed_at(batch)), batch)
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies ``[B, T]`` under logits ``[B, T, V]``."""
@@ -179,6 +180,8 @@ class CausalLMPolicy(Policy):
         """Return the model without its adapter where ``config`` asks for just that."""
         if self.adapter is None or config.lora is not None or not _same_model(config.path, self.base):
             return None
+        from rltk_policies.causal_lm.adapter_off import AdapterOff
+
         return AdapterOff(self, config)
 
     def save(self, directory: Path) -> None:
@@ -196,32 +199,28 @@ class CausalLMPolicy(Policy):
 
     def _hidden_before_actions(self, batch: Rollout) -> Tensor:
         """Return the hidden states ``[num_actions, d]`` that each action was drawn from."""
-        return self.hidden_states(_tokens(batch))[_before_actions(batch)]
+        hidden = self.hidden_states(read_tokens(batch, self.model, "policy"))
+        return hidden.flatten(0, 1).index_select(0, before_actions(batch))
+
+    def _logprobs_and_entropy(self, batch: Rollout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        with self.autocast():
+            logprobs, entropy = token_logprobs_and_entropy(
+                self.model.get_output_embeddings(),
+                hidden,
+                batch.actions[batch.mask],
+                temperature=self.config.temperature,
+                allowed=allowed_at(batch),
+            )
+        return lay_out(logprobs, batch), lay_out(entropy, batch)
 
     def _values(self, batch: Rollout, hidden: Tensor | None) -> Tensor:
         if self.critic is None:
             return torch.zeros(batch.mask.shape, device=batch.mask.device)
-        if isinstance(self.critic, SeparateCritic):
-            with self.autocast():
-                return _lay_out(self.critic(_tokens(batch))[_before_actions(batch)], batch)
-        return _lay_out(self.critic(hidden), batch)
-
-    def _build_critic(self) -> SeparateCritic | HeadCritic | None:
-        kind = self.config.critic
-        if kind == "auto":
-            kind = "detached_head" if self.config.critic_path is None else "separate"
-        if kind == "none":
-            return None
-        saved = None if self.config.path is None else Path(self.config.path) / CRITIC_FOLDER
-        if kind != "separate":
-            has_head = saved is not None and (saved / HeadCritic.FILE).exists()
-            size, detach = self.model.config.hidden_size, kind == "detached_head"
-            return HeadCritic(size, saved if has_head else None, self.device, detach=detach)
-        if self.config.critic_path is not None:
-            return SeparateCritic.from_reward_model(Path(self.config.critic_path), self.device)
-        if saved is not None and (saved / "config.json").exists():
-            return SeparateCritic.from_reward_model(saved, self.device)
-        return SeparateCritic.from_trunk(self.model, self.device)
+        if isinstance(self.critic, HeadCritic):
+            return lay_out(self.critic(hidden), batch)
+        with self.autocast():
+            tokens = read_tokens(batch, self.critic.model, "policy.critic_path")
+            return lay_out(self.critic(tokens, before_actions(batch)), batch)
 
     def _load_model(self, adapter: Path | None) -> PreTrainedModel:
         if adapter is None:
@@ -236,61 +235,6 @@ class CausalLMPolicy(Policy):
         return self.config.path
 
 
-class AdapterOff(CausalLMPolicy):
-    """What a policy with an adapter was before training: a view of its weights, to evaluate with.
-
-    :param policy: whose weights to use.
-    """
-
-    def __init__(self, policy: CausalLMPolicy, config: CausalLMPolicy.Config) -> None:
-        super().__init__(
-            config.model_copy(update={"critic": "none"}),
-            model=policy.model,
-            tokenizer=policy.tokenizer,
-            device=policy.device,
-            autocast=policy.autocast,
-        )
-        assert policy.adapter is not None
-        self._off = policy.adapter.off
-
-    def hidden_states(self, tokens: Tensor, **inputs: Any) -> Tensor:
-        """Return the base model's last hidden states ``[B, L, d]``."""
-        with self._off():
-            return super().hidden_states(tokens, **inputs)
-
-    def logits(self, hidden: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Return the base model's logits ``[..., V]``."""
-        with self._off():
-            return super().logits(hidden, allowed)
-
-    def actor_parameters(self) -> list[nn.Parameter]:
-        """Return nothing: the weights are another policy's."""
-        return []
-
-
 def _same_model(path: str | None, base: str | None) -> bool:
     """Return whether two paths or hub ids are of one model."""
     return path is not None and base is not None and Path(path).resolve() == Path(base).resolve()
-
-
-def _allowed(batch: Rollout) -> Tensor | None:
-    """Return ``[num_actions, V]`` the tokens that each action could be, or None where all."""
-    return None if batch.allowed is None else batch.allowed[batch.mask]
-
-
-def _tokens(batch: Rollout) -> Tensor:
-    assert batch.tokens is not None
-    return batch.tokens
-
-
-def _before_actions(batch: Rollout) -> tuple[Tensor, Tensor]:
-    """Return the (row, column) indices of the token before each action, in the order of ``batch.mask``."""
-    assert batch.action_mask is not None
-    rows, columns = batch.action_mask.nonzero(as_tuple=True)
-    return rows, columns - 1
-
-
-def _lay_out(flat: Tensor, batch: Rollout) -> Tensor:
-    """Place one entry an action into ``[B, T, ...]`` of zeros."""
-    laid_out = flat.new_zeros(*batch.mask.shape, *flat.shape[1:])
-    return laid_out.index_put(batch.mask.nonzero(as_tuple=True), flat)

@@ -1,0 +1,44 @@
+"""Where the actions of text stand: what a teacher-forced pass reads, and where its answers go."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rltk.errors import UserError
+from rltk.models import context_length
+from rltk.types import Rollout
+
+
+def read_tokens(batch: Rollout, model: PreTrainedModel, where: str) -> Tensor:
+    """Return the tokens ``[B, L - 1]`` to read: nothing is asked of the last of a row.
+
+    Rows are padded on the right, where no real token of a causal model looks: it needs neither mask nor
+    position ids, without which attention takes its fastest form.
+
+    :param where: the option that names the model, for the error.
+    :raises UserError: a row is longer than the model's context.
+    """
+    assert batch.tokens is not None
+    width, context = batch.tokens.shape[1], context_length(model)
+    if context is not None and width > context:
+        what = f"texts of up to {width} tokens do not fit the model's context of {context}"
+        raise UserError(where, what, fix="choose a model with a longer context, or collect shorter texts")
+    return batch.tokens[:, :-1]
+
+
+def before_actions(batch: Rollout) -> Tensor:
+    """Return the places ``[num_actions]`` of the token before each action in the flattened tokens to read."""
+    assert batch.action_mask is not None
+    return batch.action_mask[:, 1:].flatten().nonzero()[:, 0]
+
+
+def allowed_at(batch: Rollout) -> Tensor | None:
+    """Return ``[num_actions, V]`` the tokens that each action could be, or None where all."""
+    return None if batch.allowed is None else batch.allowed[batch.mask]
+
+
+def lay_out(flat: Tensor, batch: Rollout) -> Tensor:
+    """Place one entry an action into ``[B, T, ...]`` of zeros."""
+    laid_out = flat.new_zeros(*batch.mask.shape, *flat.shape[1:])
+    return laid_out.index_put(batch.mask.nonzero(as_tuple=True), flat)

@@ -106,7 +106,7 @@ def sign_flip_p_value(
         vectorized=True,
         n_resamples=resamples,
         batch=max(1, DRAWS_AT_ONCE // len(values)),
-        rng=generator,
+        rng=generator.spawn(1)[0],  # how much of it is drawn depends on the size of the batch
     )
     return float(result.pvalue)
 

@@ -18,6 +18,11 @@ def _register() -> None:
         entry_point="rltk_envs.instruct.gym_ids:make_instruct",
         vector_entry_point="rltk_envs.instruct.gym_ids:make_instruct_vec",
     )
+    register(
+        "rltk/Dialogue-v0",
+        entry_point="rltk_envs.dialogue:make_dialogue",
+        vector_entry_point="rltk_envs.dialogue:make_dialogue_vec",
+    )
 
 
 _register()

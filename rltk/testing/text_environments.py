@@ -26,19 +26,20 @@ def defers_scoring(world: World) -> None:
 
 
 def ends_with_eos(world: World) -> None:
-    """EOS ends a response, which is then empty of it."""
+    """EOS ends a response, which is then empty of it; where somebody answers, it ends a turn."""
     [episode] = _respond(world, always(_eos(world)), episodes=1)
     ended = episode.terminated and not episode.truncated and episode.response_tokens == (_eos(world),)
+    ended |= bool(episode.turns) and episode.response_tokens[0] == _eos(world)
     problem = f"a response of EOS alone ended as {episode}"
     require(ended, problem, fix="terminate at EOS, and keep its id in response_tokens")
-    fix = "decode with skip_special_tokens=True"
-    require(episode.response == "", f"a response of EOS alone reads {episode.response!r}", fix=fix)
+    fix, said = "decode with skip_special_tokens=True", _first_turn(episode)
+    require(said == "", f"a response of EOS alone reads {said!r}", fix=fix)
 
 
 def cuts_off_at_the_budget(world: World) -> None:
     """A response is cut off after max_new_tokens tokens."""
     [episode] = _respond(world, always(_word(world)), episodes=1, max_new_tokens=2)
-    length = len(episode.response_tokens)
+    length = episode.num_actions
     problem = f"with max_new_tokens=2 a response of {length} tokens ended as {_ending(episode)}"
     require(length == 2 and episode.truncated and not episode.terminated, problem, fix=_PASS_ON)
 
@@ -47,8 +48,10 @@ def stops_at_stop_texts(world: World) -> None:
     """A stop text ends a response and is cut from it."""
     word = world.tokenizer.decode([_word(world)]).strip()
     [episode] = _respond(world, always(_word(world)), episodes=1, stop=(word,))
-    problem = f"with stop=({word!r},) a response ended as {_ending(episode)}: {episode.response!r}"
-    require(episode.terminated and word not in episode.response, problem, fix=_PASS_ON)
+    said = _first_turn(episode)
+    problem = f"with stop=({word!r},) a response ended as {_ending(episode)}: {said!r}"
+    ended = episode.terminated or len(episode.turns) > 1
+    require(ended and word not in said, problem, fix=_PASS_ON)
 
 
 def deals_the_prompts_it_is_given(world: World) -> None:
@@ -177,6 +180,11 @@ def _deal(world: World, rows: Sequence[Row]) -> list[Episode]:
 def _scores(world: World, reward: Any) -> list[tuple[Episode, float]]:
     envs = world.vec(reward=reward)
     return list(zip(*respond(envs, random_tokens(world.tokenizer), episodes=6), strict=True))
+
+
+def _first_turn(episode: Episode) -> str:
+    """Return what the policy said before anybody answered."""
+    return episode.turns[0][0] if episode.turns else episode.response
 
 
 def _ending(episode: Episode) -> str:

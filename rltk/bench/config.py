@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from rltk.bench.entries import EnvironmentEntry, default_entry_name, spell_out_entry
+from rltk.bench.entries import EnvironmentEntry, default_entry_name, read_entry
 from rltk.bench.forms import AnyPolicy, default_name
 from rltk.config_errors import one_line, origin, propagate, user_error
 from rltk.errors import UserError, suggestion
@@ -36,10 +36,6 @@ def _named(default: Callable[[Any], str]) -> Callable[[Any], Any]:
     return lambda given: propagate(mapping, given)
 
 
-def _spelt_out(given: Any) -> Any:
-    return propagate(spell_out_entry, given)
-
-
 class BenchConfig(BaseModel):
     """Everything that determines the results of a bench."""
 
@@ -52,8 +48,8 @@ class BenchConfig(BaseModel):
         min_length=1, description="The policies by name, or a list of them, in the order they are shown."
     )
     environments: Annotated[
-        dict[Name, Annotated[EnvironmentEntry, BeforeValidator(_spelt_out)]],
-        BeforeValidator(_named(lambda given: default_entry_name(_spelt_out(given)))),
+        dict[Name, Annotated[EnvironmentEntry, BeforeValidator(read_entry)]],
+        BeforeValidator(_named(default_entry_name)),
     ] = Field(min_length=1, description="The environments by name, or a list of them.")
     seeds: int = Field(5, ge=1, description="Evaluation seeds; each draws prompts and samples of its own.")
     episodes: int = Field(

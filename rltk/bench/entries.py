@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rltk.config import EnvironmentSpec, RewardSpec
+from rltk.config_errors import one_line, propagate
 from rltk.errors import UserError
 from rltk.interfaces import Split
 from rltk.registry import get_registry
@@ -46,11 +47,20 @@ def spell_out_entry(given: Any) -> Any:
     return given
 
 
-def default_entry_name(entry: Any) -> str:
-    """Return what to call an environment that was given without a name.
+def read_entry(given: Any) -> EnvironmentEntry:
+    """Return the entry that a short form or a mapping means.
 
-    :param entry: as :func:`spell_out_entry` returned it.
+    :raises ValidationError: with one line a mistake, at its key.
     """
+    try:
+        return EnvironmentEntry.model_validate(propagate(spell_out_entry, given))
+    except ValidationError as error:
+        raise one_line(error, EnvironmentEntry) from error
+
+
+def default_entry_name(given: Any) -> str:
+    """Return what to call an environment that was given without a name."""
+    entry = propagate(spell_out_entry, given)
     spec = entry.get("environment") if isinstance(entry, Mapping) else None
     name = spec.get("id", spec.get("name")) if isinstance(spec, Mapping) else None
     return re.sub(r"[^\w.-]", "-", str(name or "environment"))

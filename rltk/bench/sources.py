@@ -74,13 +74,21 @@ def policy_of_run(run: Path, name: str | None, where: str) -> PolicyForm:
         fix = suggestion(name, found)
         raise UserError(where, f"the run {run} has no such policy", got=name, fix=fix)
     if name is None:
-        saved = {key: form for key, form in found.items() if _folder(form) is not None}
-        if not saved:
-            fix = "let a stage that trains one finish: rltk train --resume"
-            raise UserError(where, "the run holds no policy yet", got=str(run), fix=fix)
-        last = next(reversed(_summary(run)), None)
-        name = last if last in saved else list(saved)[-1]
+        name = _final(run, found, where)
     return found[name]
+
+
+def _final(run: Path, found: Mapping[str, PolicyForm], where: str) -> str:
+    """Return the name of the last policy of the summary, or else of the last stage that left one."""
+    saved = [key for key, form in found.items() if _folder(form) is not None]
+    last = next(reversed(_summary(run)), None)
+    if last in saved:
+        return str(last)
+    by_stages = [key for key in saved if (run / "stages" / key / "policy").is_dir()]
+    if not by_stages:
+        fix = "let a stage that trains one finish: rltk train --resume"
+        raise UserError(where, "the run holds no policy yet", got=str(run), fix=fix)
+    return by_stages[-1]
 
 
 def _policies(run: Path) -> dict[str, PolicyForm]:

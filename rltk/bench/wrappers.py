@@ -5,21 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rltk.bench.players import Player
 from rltk.bench.tasks import Attempt, Task
 from rltk.episode import Episode
 from rltk.errors import UserError
-from rltk.interfaces import Environment, Row
-from rltk.language_modeling import tokenize
-from rltk.rng import numpy_generator
+from rltk.few_shot import as_plain, few_shot_prefix
+from rltk.interfaces import Environment
 from rltk.scoring import Score, score_episodes
 from rltk.stats import best_of_n_kl
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class BestOf(Player):
@@ -72,49 +67,15 @@ class FewShot(Player):
     def play(self, task: Task) -> list[Attempt]:
         """Return the attempts as if the plain prompts had been read; see :meth:`Player.play`.
 
-        That is what a reward model was trained to read. There is no KL: the reference read something else.
+        There is no KL: the reference reads something else.
         """
+        assert self.tokenizer is not None
         prefix = few_shot_prefix(task.environment, self.shots, task.seed)
         prompted = dataclasses.replace(task, prefix=prefix, stop=self.stop or task.stop, reference=None)
         attempts = self.of.play(prompted)
         prompts = [task.row(episode)["prompt"] for episode in range(task.episodes)]
         plain = as_plain([attempt.said for attempt in attempts], prompts, task.environment, self.tokenizer)
         return [attempt.replace(episode=episode) for attempt, episode in zip(attempts, plain, strict=True)]
-
-
-def few_shot_prefix(environment: Environment, shots: int, seed: int) -> str:
-    """Return demonstrations to read before a prompt, drawn at random out of those that are right."""
-    demonstrations = environment.demonstrations("train")
-    order = numpy_generator(seed, "shots").permutation(len(demonstrations))
-    right = (demonstrations[i] for i in order.tolist() if _is_right(environment, demonstrations[i]))
-    return environment.few_shot_prefix(list(islice(right, shots)))
-
-
-def as_plain(
-    episodes: Sequence[Episode],
-    prompts: Sequence[str],
-    environment: Environment,
-    tokenizer: PreTrainedTokenizerBase | None,
-) -> list[Episode]:
-    """Return episodes as if the policy had read the plain prompts, and ended with EOS where it ended.
-
-    The ids are for judging alone; log-probabilities are those of the ids that were sampled.
-    """
-    assert tokenizer is not None
-    read = tokenize(tokenizer, [environment.format_prompt(prompt) for prompt in prompts])
-    plain = []
-    for episode, prompt in zip(episodes, read, strict=True):
-        response = episode.response_tokens
-        if episode.terminated and not episode.turns and response[-1] != tokenizer.eos_token_id:
-            response = (*tokenize(tokenizer, [episode.response])[0], int(tokenizer.eos_token_id))
-        plain.append(dataclasses.replace(episode, prompt_tokens=tuple(prompt), response_tokens=response))
-    return plain
-
-
-def _is_right(environment: Environment, row: Row) -> bool:
-    """Whether a demonstration is worth showing in a prompt; every one is where there is no truth."""
-    episode = Episode(row["prompt"], row["response"], columns=row)
-    return environment.metrics(episode).get("utility", 1.0) == 1.0
 
 
 def _total(score: Score) -> float:

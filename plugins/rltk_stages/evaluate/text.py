@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.evaluation import rollout_logprobs
-from rltk.interfaces import Environment, Row
-from rltk.language_modeling import corpus_loss, document_rows, tokenize
+from rltk.few_shot import as_plain, few_shot_prefix
+from rltk.interfaces import Row
+from rltk.language_modeling import corpus_loss, document_rows
 from rltk.losses import kl_k1
 from rltk.models import context_length, tokenizer_fingerprint
 from rltk.policy import Policy
-from rltk.rng import derive_seed, numpy_generator
+from rltk.rng import derive_seed
 from rltk.rollout import collect
 from rltk.types import Rollout
 
@@ -96,30 +96,11 @@ class TextTask:
         return collect(envs, policy, episodes=len(rows), seed=seed, deterministic=deterministic, values=False)
 
     def _prefix(self, shots: int) -> str:
-        if not shots:
-            return ""
-        environment = self.context.environment
-        demonstrations = environment.demonstrations("train")
-        order = numpy_generator(self.context.seed, "shots").permutation(len(demonstrations))
-        right = (demonstrations[i] for i in order.tolist() if _is_right(environment, demonstrations[i]))
-        return environment.few_shot_prefix(list(islice(right, shots)))
+        return few_shot_prefix(self.context.environment, shots, self.context.seed) if shots else ""
 
     def _plain(self, episodes: Sequence[Episode], tokenizer: Any) -> list[Episode]:
-        """Return the episodes as if the policy had read the plain prompt and ended with EOS.
-
-        That is what a reward model was trained to read. The ids are for judging alone; log-probabilities are
-        always those of the ids that were sampled.
-        """
-        prompts = tokenize(
-            tokenizer, [self.context.environment.format_prompt(row["prompt"]) for row in self.rows]
-        )
-        plain = []
-        for episode, prompt in zip(episodes, prompts, strict=True):
-            response = episode.response_tokens
-            if not episode.turns and episode.terminated and response[-1] != tokenizer.eos_token_id:
-                response = (*tokenize(tokenizer, [episode.response])[0], tokenizer.eos_token_id)
-            plain.append(dataclasses.replace(episode, prompt_tokens=tuple(prompt), response_tokens=response))
-        return plain
+        prompts = [row["prompt"] for row in self.rows]
+        return as_plain(episodes, prompts, self.context.environment, tokenizer)
 
     def corpus_loss(self, policy: Any) -> float | None:
         """Return the mean loss in nats per token on held-out corpus; None without a corpus or a model."""
@@ -139,12 +120,6 @@ class TextTask:
             return None  # an environment without a corpus has no alignment tax to measure
         with self.context.autocast():
             return corpus_loss(policy.model, rows, pad_token_id=policy.tokenizer.pad_token_id)
-
-
-def _is_right(environment: Environment, row: Row) -> bool:
-    """Whether a demonstration is worth showing in a prompt; every one is where there is no truth."""
-    episode = Episode(row["prompt"], row["response"], columns=row)
-    return environment.metrics(episode).get("utility", 1.0) == 1.0
 
 
 def add_kl(acts: Mapping[str, Act], reference: Policy) -> None:

@@ -7,6 +7,8 @@ from scipy.special import expit
 _STEPS = 100
 _LONGEST_STEP = 2.0
 _TOLERANCE = 1e-9
+#: Log-odds that no number of comparisons supports: probabilities round to 0 and 1, and steps to nothing.
+_INFINITE = 30.0
 
 
 def fit_logistic(
@@ -30,7 +32,8 @@ def fit_logistic(
     shape = np.broadcast_shapes(points.shape, weights.shape)[:-1]
     beta = np.zeros((*shape, features.shape[-1]))
     for _ in range(_STEPS):
-        p = expit((features @ beta[..., None])[..., 0])
+        logits = (features @ beta[..., None])[..., 0]
+        p = expit(logits)
         gradient = (transposed @ (weights * (points - p))[..., None])[..., 0] - beta @ precision
         hessian = (transposed * (weights * p * (1.0 - p))[..., None, :]) @ features + precision
         try:
@@ -39,6 +42,6 @@ def fit_logistic(
             break
         longest = np.abs(step).max(axis=-1, keepdims=True)
         beta = beta + step * np.minimum(1.0, _LONGEST_STEP / np.maximum(longest, _LONGEST_STEP / 2.0))
-        if longest.max() < _TOLERANCE:
+        if longest.max() < _TOLERANCE and np.abs(logits).max() < _INFINITE:
             return beta
     raise ValueError("the preferences have no finite fit without a prior: give a finite prior_sd")

@@ -191,6 +191,7 @@ class TextWorld(VectorEnv):
             response_tokens=tuple(response),
             terminated=terminated,
             truncated=not terminated,
+            action_mask=tuple(place % 3 != 2 for place in range(len(response))) if self.speaks else None,
         )
 
     def _observe(self) -> dict[str, Any]:

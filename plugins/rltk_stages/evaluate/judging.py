@@ -69,7 +69,7 @@ class Judge:
         summary |= self._wins(name, acts, judged)
         summary["reward"] = _mean(item.reward for item in own)
         summary["kl"] = _mean(act.kl)
-        summary["length"] = _mean(float(len(episode.response_tokens)) for episode in act.rollout.episodes)
+        summary["length"] = _mean(float(episode.num_actions) for episode in act.rollout.episodes)
         summary["truncated"] = _mean(float(episode.truncated) for episode in act.episodes)
         return summary | metrics | {"corpus_loss": act.corpus_loss}
 

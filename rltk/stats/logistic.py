@@ -41,7 +41,7 @@ def fit_logistic(
         except np.linalg.LinAlgError:
             break
         longest = np.abs(step).max(axis=-1, keepdims=True)
-        beta = beta + step * np.minimum(1.0, _LONGEST_STEP / np.maximum(longest, _LONGEST_STEP / 2.0))
+        beta = beta + step * (_LONGEST_STEP / np.maximum(longest, _LONGEST_STEP))
         if longest.max() < _TOLERANCE and np.abs(logits).max() < _INFINITE:
             return beta
     raise ValueError("the preferences have no finite fit without a prior: give a finite prior_sd")

@@ -79,7 +79,7 @@ def test_vector_environment_deals_the_split_and_pays_the_utility(world):
     rows = world.demonstrations("validation")[:4]
     tokenizer = world.build_tokenizer()
     envs = world.make_vec(4, prompts=rows, tokenizer=tokenizer, shuffle=False)
-    observation, _ = envs.reset(seed=0)
+    observation, _ = envs.reset(seed=0, options={"first_episode": 0})
     for row, tokens, length in zip(rows, observation["tokens"], observation["length"], strict=True):
         assert tokenizer.decode(tokens[: int(length[0])]) == world.format_prompt(row["prompt"]).strip(" ")
     answers = [[*tokenizer(row["response"]).input_ids, tokenizer.eos_token_id] for row in rows]

@@ -79,7 +79,7 @@ def further(comparison: Comparison, *, margin: float = 0.0, power: float = 0.8) 
             # Where another level contributes, the degrees of freedom stay near its own.
             degrees = parts.degrees * (1.0 if fixed else growth)
             error = math.sqrt(fixed + shrinking / growth)
-            return _quantiles(comparison.level, power, degrees) * error <= distance
+            return _quantiles(comparison.level, power, degrees) * error <= distance and distance > 0.0
 
         extra = bisect_left(range(_MOST), True, key=settled)
         return extra if extra < _MOST else None

@@ -27,7 +27,7 @@ def pass_hat_k(successes: ArrayLike, samples: ArrayLike, k: int) -> NDArray[np.f
 
     Parameters and errors are those of :func:`pass_at_k`.
 
-    Source: Yao et al. 2024, tau-bench, arXiv 2406.12045, section 4.
+    Source: Yao et al. 2024, tau-bench, arXiv 2406.12045.
     """
     count, of = np.broadcast_arrays(np.asarray(successes), np.asarray(samples))
     return _all_of_k(count, of, k)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from rltk.stats import Comparison, MeanVariance, detectable_difference, further, verdict
+from rltk.stats import Comparison, Further, MeanVariance, compare, detectable_difference, further, verdict
 
 SEEDS_AND_PROMPTS = MeanVariance(seed=0.0004, prompt=0.0009, residual=0.0003, degrees=1000.0)
 
@@ -85,4 +85,11 @@ def test_few_clusters_need_more_than_normal_quantiles_say():
     degrees = 2 * after / 3
     needed = scipy_stats.t.ppf(0.975, degrees) + scipy_stats.t.ppf(0.8, degrees)
     assert needed * error <= 0.3
-    assert further(comparison(0.0, 0.0, MeanVariance(prompt=0.01))).prompts is None
+
+
+def test_no_number_settles_that_there_is_no_difference_at_all():
+    for variance in (MeanVariance(prompt=0.01), MeanVariance()):
+        assert further(comparison(0.0, 0.0, variance)) == Further(None, None)
+    same = compare([np.ones((1, 9))], [np.ones((1, 9))], over=["prompt"], generator=np.random.default_rng(0))
+    assert (same.difference, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert verdict(same, margin=0.01) == "tied" and verdict(same) == "underpowered"

@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | peers | clean. Needs Python >= 3.11, pip and make; everything else goes into .venv.
+# make demo | test | lint | docs | peers | peers-text | clean. Needs Python >= 3.11, pip and make; everything else goes into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ OLDEST_PLUGGY := $(VENV)/pluggy-1.6
 # What tests/benchmarks compares rltk with, in an environment of its own; nothing else needs it.
 PEERS := .venv-peers
 
-.PHONY: demo test lint docs peers clean
+.PHONY: demo test lint docs peers peers-text clean
 
 demo: $(INSTALLED)
 	$(BIN)/rltk train
@@ -26,8 +26,10 @@ docs: $(INSTALLED)
 
 peers: $(INSTALLED) $(PEERS)/.installed
 
+peers-text: $(INSTALLED) $(PEERS)-trl-ppo/.installed $(PEERS)-trl-rloo/.installed
+
 clean:
-	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) $(PEERS)-trl-* .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,4 +42,9 @@ $(PEERS)/.installed: constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		'stable-baselines3==2.9.*' 'sb3-contrib==2.9.*' 'gymnasium[box2d,mujoco]' torch==2.13.0
+	touch $@
+
+$(PEERS)-%/.installed: tests/benchmarks/requirements/%.txt tests/benchmarks/requirements/trl-needs.txt
+	$(PYTHON) -m venv $(PEERS)-$*
+	$(PEERS)-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -9,18 +9,23 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, *, deterministic: bool) -> t
 
     One uniform a row picks the first token whose cumulative probability exceeds it.
 
-    :param logits: ``[n, V]`` of the distribution to sample from; minus infinity is never taken.
+    :param logits: ``[n, V]`` float32 of the distribution to sample from; minus infinity is never taken. What
+        they held is lost.
     :param uniforms: ``[n]`` float64 in [0, 1), on the CPU.
     :param deterministic: take the most probable token.
     """
-    logprobs = torch.log_softmax(logits, dim=-1)
+    probabilities = logits.softmax(-1)
     if deterministic:
-        chosen = logprobs.argmax(-1)
+        chosen = probabilities.argmax(-1, keepdim=True)
     else:
-        cumulative = logprobs.double().exp().cumsum(-1)
+        # On the CPU a float32 sum is accumulated in float64 and never falls; on a GPU neither is certain.
+        dtype = torch.float64 if logits.is_cuda else torch.float32
+        cumulative = probabilities.cumsum(-1, dtype=dtype) if logits.is_cuda else logits
+        if not logits.is_cuda:
+            torch.cumsum(probabilities, -1, out=cumulative)
         total = cumulative[:, -1:]
-        threshold = uniforms.to(cumulative.device)[:, None] * total
+        threshold = uniforms.to(cumulative)[:, None] * total
         # Below the total even where the product is rounded up to it: the last token may be a forbidden one.
         threshold = torch.minimum(threshold, torch.nextafter(total, torch.zeros_like(total)))
-        chosen = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-    return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]
+        chosen = torch.searchsorted(cumulative, threshold, right=True)
+    return chosen[:, 0], probabilities.gather(-1, chosen)[:, 0].log()

@@ -1,4 +1,4 @@
-"""Token-by-token acting: one forward pass a step for all slots, prefill only where the text grew."""
+"""Token-by-token acting: one forward pass a step, over the newest token of every slot and all new text."""
 
 from __future__ import annotations
 
@@ -9,30 +9,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rltk.batching import micro_batches
 from rltk.errors import UserError
 from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream
 from rltk.types import Action
-from rltk_policies.causal_lm.cache import Placement, SlotCache
+from rltk_policies.causal_lm.attention import Prefill, Step, check_model, over_slots, visible
+from rltk_policies.causal_lm.cache import SlotCache
+from rltk_policies.causal_lm.products import fast_products
 from rltk_policies.causal_lm.sampling import choose_tokens
 
 if TYPE_CHECKING:
     from rltk_policies.causal_lm.policy import CausalLMPolicy
 
+#: Padded tokens that one pass reads at most beside the newest ones; bounds its memory.
+_READ_AT_ONCE = 8192
+#: Attended positions are rounded up to a multiple of this, so that few shapes come up.
+_WINDOW_STEP = 16
+
 
 class CausalLMSession(MaskableSession):
     """Acting state of a language model: a slot-wise key-value cache.
 
-    A slot that begins an episode, or whose text grew by more than one token, is prefilled up to its last
-    token; slots with equal text share one prefill. Then every active slot takes part in one pass over its
-    last token. Active slots always occupy the first rows of the cache, so finished ones cost nothing.
+    A slot that begins an episode, or whose text grew by more than one token, reads the rest of it in the
+    same pass that takes in every active slot's newest token. Slots whose texts begin alike share what was
+    read. Active slots always occupy the first rows of the cache, so finished ones cost nothing.
     """
 
     def __init__(self, policy: CausalLMPolicy, num_envs: int) -> None:
+        check_model(policy.model)
         self.policy = policy
         self.num_envs = num_envs
         self._cache: SlotCache | None = None
         self._row = np.arange(num_envs)
+        #: ``[num_envs]`` how many tokens of each slot's text are in the cache.
         self._cached = np.zeros(num_envs, dtype=np.int64)
 
     @torch.no_grad()
@@ -48,16 +58,14 @@ class CausalLMSession(MaskableSession):
         """Sample one token a slot; see :meth:`rltk.policy.MaskableSession.act`."""
         tokens, length = _text(observations)
         if self._cache is None:
-            self._cache = self._allocate(tokens.shape[1])
+            self._cache = SlotCache(self.num_envs, self._checked_width(tokens.shape[1]))
         self._cached[stream.positions == 0] = 0
-        self._compact(active)
+        self._compact(self._cache, active)
         slots = np.flatnonzero(active)
         slots = slots[np.argsort(self._row[slots])]
-        grown = slots[length[slots] - self._cached[slots] > 1]
-        if len(grown):
-            self._prefill(grown, tokens, length)
-        hidden = self._decode(slots, tokens, length)
-        logits = self.policy.logits(hidden, None if allowed is None else self._tensor(allowed[slots]))
+        with fast_products(self.policy.model):
+            hidden = self._read(self._cache, slots, tokens, length)
+            logits = self.policy.logits(hidden, None if allowed is None else self._tensor(allowed[slots]))
         uniforms = torch.from_numpy(stream.rows(slots).uniform()[:, 0])
         chosen, logprobs = choose_tokens(logits, uniforms, deterministic=deterministic)
         index = self._tensor(slots)
@@ -72,81 +80,126 @@ class CausalLMSession(MaskableSession):
         """Return ``[N]`` zeros with ``some`` at the slots of ``index``."""
         return some.new_zeros(self.num_envs).index_copy(0, index, some)
 
-    def _allocate(self, width: int) -> SlotCache:
-        config = self.policy.model.config
-        context = getattr(config, "max_position_embeddings", None)
+    def _checked_width(self, width: int) -> int:
+        context = getattr(self.policy.model.config, "max_position_embeddings", None)
         if context is not None and width > context:
             raise UserError(
                 "policy",
                 f"prompts and responses of up to {width} tokens do not fit the model's context of {context}",
                 fix="lower max_new_tokens or max_prompt_tokens, or choose a model with a longer context",
             )
-        return SlotCache(num_layers=config.num_hidden_layers, num_rows=self.num_envs, width=width)
+        return width
 
-    def _compact(self, active: NDArray[np.bool_]) -> None:
-        """Move active slots that lie beyond the first rows into rows of inactive ones."""
-        assert self._cache is not None
+    def _compact(self, cache: SlotCache, active: NDArray[np.bool_]) -> None:
+        """Move active slots beyond the first rows into rows of inactive ones, which forget what they held."""
         count = int(active.sum())
         outside = np.flatnonzero(active & (self._row >= count))
         if not len(outside):
             return
         free = np.flatnonzero(~active & (self._row < count))
         source, target = self._row[outside], self._row[free]
-        self._cache.copy_rows(
-            self._tensor(source), self._tensor(target), width=max(int(self._cached[outside].max()), 1)
-        )
+        cache.copy_rows(self._tensor(source), self._tensor(target), int(self._cached[outside].max()))
         self._row[outside], self._row[free] = target, source
+        self._cached[free] = 0
 
-    def _prefill(
-        self, slots: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
-    ) -> None:
-        """Read all tokens of ``slots`` that are not in the cache yet, but for the last."""
-        assert self._cache is not None
-        key = np.column_stack([self._cached[slots], length[slots] - 1, tokens[slots]])
-        fresh = self._cached[slots] == 0
-        # A slot that goes on from its own cache shares with nobody: make its key unique.
-        key = np.column_stack([np.where(fresh, -1, slots), key])
-        _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
-        readers = slots[first]
-        count = length[readers] - 1 - self._cached[readers]
-        offsets = np.arange(int(count.max()))
-        positions = self._cached[readers][:, None] + offsets
-        # Padding of shorter rows lands where later tokens will overwrite it.
-        positions = np.minimum(positions, self._cache.width - 1)
-        batch = np.take_along_axis(tokens[readers], positions, axis=1)
-        self._forward(batch, positions, rows=self._row[readers])
-        followers = np.flatnonzero(~np.isin(np.arange(len(slots)), first))
-        if len(followers):
-            source = self._row[readers[group.reshape(-1)[followers]]]
-            self._cache.copy_rows(
-                self._tensor(source),
-                self._tensor(self._row[slots[followers]]),
-                width=int(length[slots].max()),
-            )
-        self._cached[slots] = length[slots] - 1
-
-    def _decode(
-        self, slots: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
+    def _read(
+        self, cache: SlotCache, slots: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
     ) -> Tensor:
-        """Read the last token of ``slots``, which hold the first rows in order; return hidden states."""
-        positions = length[slots][:, None] - 1
-        hidden = self._forward(np.take_along_axis(tokens[slots], positions, axis=1), positions, rows=None)
+        """Read all that is new to ``slots``, which hold the first rows in order.
+
+        :returns: ``[n, d]`` the hidden states of their newest tokens.
+        """
+        grown = slots[length[slots] - self._cached[slots] > 1]
+        readers, followers = self._share(cache, grown, tokens, length)
+        unread = length[readers] - 1 - self._cached[readers]
+        *before, last = [readers[group] for group in micro_batches(unread.tolist(), _READ_AT_ONCE)] or [
+            readers
+        ]
+        for some in before:
+            self._forward(cache, slots[:0], some, followers, tokens, length)
+        hidden = self._forward(cache, slots, last, followers, tokens, length)
         self._cached[slots] = length[slots]
-        return hidden[:, -1]
+        return hidden[: len(slots)]
+
+    def _share(
+        self, cache: SlotCache, grown: NDArray[np.int64], tokens: NDArray[np.int64], length: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], dict[int, list[int]]]:
+        """Take over what other slots have read of the same text.
+
+        :returns: the slots that have to read, and by slot the others that will copy from it.
+        """
+        followers: dict[int, list[int]] = {}
+        first: dict[bytes, int] = {}
+        for slot in grown.tolist():
+            begin = length[slot] - 1
+            if self._cached[slot] > 0:
+                followers[slot] = []
+                continue
+            text = tokens[slot, :begin]
+            donors = np.flatnonzero((self._cached >= begin) & (tokens[:, :begin] == text).all(1))
+            if len(donors):
+                rows = self._tensor(self._row[[donors[0], slot]])
+                cache.copy_rows(rows[:1], rows[1:], int(begin))
+                self._cached[slot] = begin
+                continue
+            reader = first.setdefault(text.tobytes(), slot)
+            followers.setdefault(reader, [])
+            if reader != slot:
+                followers[reader].append(slot)
+        return np.array(list(followers), dtype=np.int64), followers
 
     def _forward(
-        self, batch: NDArray[np.int64], positions: NDArray[np.int64], *, rows: NDArray[np.int64] | None
+        self,
+        cache: SlotCache,
+        slots: NDArray[np.int64],
+        readers: NDArray[np.int64],
+        followers: dict[int, list[int]],
+        tokens: NDArray[np.int64],
+        length: NDArray[np.int64],
     ) -> Tensor:
-        assert self._cache is not None
+        """Return the hidden states of one pass: newest tokens of ``slots``, then what ``readers`` lack."""
+        newest = length[slots] - 1
+        ids, positions = tokens[slots, newest], newest
+        prefill = None
+        if len(readers):
+            prefill, more_ids, more = self._prefill(cache, readers, followers, tokens, length)
+            ids, positions = np.concatenate([ids, more_ids]), np.concatenate([positions, more])
         at = self._tensor(positions)
-        window = int(positions.max()) + 1
-        self._cache.placement = Placement(None if rows is None else self._tensor(rows), at, window)
-        visible = torch.arange(window, device=at.device) <= at[:, :, None]
-        mask = torch.zeros(visible.shape, dtype=self.policy.model.dtype, device=at.device)
-        mask.masked_fill_(~visible, torch.finfo(mask.dtype).min)
-        return self.policy.hidden_states(
-            self._tensor(batch), position_ids=at, attention_mask=mask[:, None], past_key_values=self._cache
+        window = min(-(-(int(newest.max(initial=0)) + 1) // _WINDOW_STEP) * _WINDOW_STEP, cache.width)
+        mask = visible(at[: len(slots)], window, self.policy.model.dtype)[:, None, None]
+        step = Step(cache, torch.arange(len(slots), device=at.device), at[: len(slots)], mask, prefill)
+        with over_slots(self.policy.model):
+            hidden = self.policy.hidden_states(
+                self._tensor(ids[None]), position_ids=at[None], attention_mask=mask, slots=step
+            )
+        return hidden[0]
+
+    def _prefill(
+        self,
+        cache: SlotCache,
+        readers: NDArray[np.int64],
+        followers: dict[int, list[int]],
+        tokens: NDArray[np.int64],
+        length: NDArray[np.int64],
+    ) -> tuple[Prefill, NDArray[np.int64], NDArray[np.int64]]:
+        """Return where ``readers`` read, and the tokens ``[m]`` and their positions ``[m]``."""
+        begin, end = self._cached[readers], length[readers] - 1
+        reader = np.repeat(np.arange(len(readers)), end - begin)
+        offset = np.concatenate([np.arange(count) for count in end - begin])
+        positions = begin[reader] + offset
+        pairs = [(slot, other) for slot in readers.tolist() for other in followers[slot]]
+        sources, targets = self._row[np.array(pairs, dtype=np.int64).reshape(-1, 2)].T
+        padded = begin[:, None] + np.arange(int((end - begin).max()))
+        prefill = Prefill(
+            rows=self._tensor(self._row[readers]),
+            reader=self._tensor(reader),
+            offset=self._tensor(offset),
+            positions=self._tensor(positions),
+            mask=visible(self._tensor(padded), int(end.max()), self.policy.model.dtype)[:, None],
+            sources=self._tensor(sources),
+            targets=self._tensor(targets),
         )
+        return prefill, tokens[readers[reader], positions], positions
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.policy.device)

@@ -135,9 +135,7 @@ class GRPO(Algorithm):
         """Return the summed loss of a micro-batch, and add its diagnostics to ``seen``."""
         assert batch.advantages is not None
         config, mask = self.config, batch.mask
-        # Not ``evaluate``: the critic would be read for nothing.
-        parameters = self.policy.distribution_parameters(batch)
-        logprobs, entropy = self.policy.logprobs_and_entropy(parameters, batch.actions)
+        logprobs, entropy = self.policy.action_logprobs(batch)
         policy_loss = clipped_surrogate(
             logprobs,
             batch.logprobs,

@@ -116,9 +116,7 @@ class RLOO(Algorithm):
     def _loss(self, batch: Rollout, seen: Diagnostics) -> Tensor:
         """Return the loss summed over the responses of a micro-batch, and add its diagnostics to ``seen``."""
         assert batch.advantages is not None
-        # Not ``evaluate``: the critic would be read for nothing.
-        parameters = self.policy.distribution_parameters(batch)
-        logprobs, entropy = self.policy.logprobs_and_entropy(parameters, batch.actions)
+        logprobs, entropy = self.policy.action_logprobs(batch)
         logprobs, old_logprobs, entropy = (
             torch.where(batch.mask, x, 0.0).sum(1) for x in (logprobs, batch.logprobs, entropy)
         )

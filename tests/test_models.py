@@ -4,13 +4,22 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+from transformers.activations import GELUTanh
 
 from rltk.errors import UserError
 from rltk.models import (
     build_causal_lm,
     check_tokenizer,
     context_length,
+    fuse_activations,
     load_causal_lm,
     load_reward_model,
     load_tokenizer,
@@ -20,6 +29,7 @@ from rltk.models import (
     tokenizer_fingerprint,
 )
 from rltk.preference import score_rows
+from rltk.rng import seeded_initialisation
 from tests.stage_world import TINY_LLAMA
 from tests.text_world import tiny_model, word_tokenizer
 
@@ -169,6 +179,40 @@ def test_scores_depend_on_neither_order_nor_padding_and_the_bias_is_subtracted(p
             score_rows(model, rows, micro_batch_tokens=9), alone - 0.75, atol=1e-5, rtol=0
         )
     assert score_rows(model, [], micro_batch_tokens=9).tolist() == []
+
+
+def test_a_model_that_reads_both_ways_sees_no_padding():
+    config = BertConfig(
+        vocab_size=16,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        num_labels=1,
+        pad_token_id=0,
+    )
+    with seeded_initialisation("bert"):
+        model = BertForSequenceClassification(config).eval()
+    rows = [[3, 4, 1], [5, 1], [6, 7, 8, 9, 10, 1]]
+    with torch.no_grad():
+        alone = torch.stack([model(torch.tensor([row])).logits[0, 0] for row in rows])
+        torch.testing.assert_close(score_rows(model, rows, micro_batch_tokens=99), alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu_fast"])
+def test_fused_activations_are_the_same_functions(activation):
+    config = GPT2Config(vocab_size=32, n_embd=16, n_layer=2, n_head=2, activation_function=activation)
+    with seeded_initialisation("gelu"):
+        model = GPT2LMHeadModel(config).eval()
+    tokens = torch.tensor([[3, 4, 5, 6]])
+    outputs = []
+    for _ in range(2):
+        loss = model(tokens, labels=tokens).loss
+        outputs.append((loss.detach(), torch.autograd.grad(loss, list(model.parameters()))))
+        assert fuse_activations(model) is model
+    assert {type(m.mlp.act) for m in model.transformer.h} == {GELUTanh}
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-6, rtol=1e-5)
+    assert model.config.activation_function == activation
 
 
 @pytest.mark.parametrize(("rows", "what"), [([[3], []], "row 1 is empty"), ([[3] * 49], "row 0 is too long")])

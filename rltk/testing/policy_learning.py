@@ -119,17 +119,18 @@ def without_second_action(rollout: Rollout) -> Rollout:
 
 
 def describes_its_distributions(case: Case) -> None:
-    """value() and distribution_parameters() with logprobs_and_entropy() agree with evaluate()."""
+    """value(), action_logprobs() and the distribution parameters agree with evaluate()."""
     policy, rollout = case.policy, case.rollout()
     with torch.no_grad():
         now = policy.evaluate(rollout)
         parameters = policy.distribution_parameters(rollout)
         logprobs, entropy = policy.logprobs_and_entropy(parameters, rollout.actions)
         values = policy.value(rollout)
+        alone = policy.action_logprobs(rollout)
     fix = "compute both from the same distribution, temperature included"
-    other = "logprobs_and_entropy()"
-    require_close(now.logprobs, logprobs, rollout, "evaluate()", other, "log-probability", fix)
-    require_close(now.entropy, entropy, rollout, "evaluate()", other, "entropy", fix)
+    for other, found in (("logprobs_and_entropy()", (logprobs, entropy)), ("action_logprobs()", alone)):
+        require_close(now.logprobs, found[0], rollout, "evaluate()", other, "log-probability", fix)
+        require_close(now.entropy, found[1], rollout, "evaluate()", other, "entropy", fix)
     require_close(now.values, values, rollout, "evaluate()", "value()", "value", fix)
 
 

@@ -8,7 +8,8 @@ from rltk.config import load_recipe
 from rltk.errors import UserError
 from rltk.models import save_model
 from rltk.runs import train
-from rltk_policies.causal_lm.policy import AdapterOff, CausalLMPolicy
+from rltk_policies.causal_lm.adapter_off import AdapterOff
+from rltk_policies.causal_lm.policy import CausalLMPolicy
 from rltk_stages.rl import ReinforcementLearning
 from tests.text_world import tiny_model, word_tokenizer
 

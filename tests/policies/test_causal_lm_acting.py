@@ -210,3 +210,40 @@ def test_a_window_that_no_text_exceeds_is_none():
     action = World(policy, [[5, 6, 7]]).act()
     expected = next_logprobs(policy.model, [[5, 6, 7]], "right")[0, action.actions[0]]
     assert action.logprobs[0].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_weights_in_bfloat16_act_with_float32_logprobs():
+    policy = make_policy(model=small_model("qwen2").to(torch.bfloat16))
+    world = World(policy, [[5, 6, 7, 8], [9, 10]])
+    for _ in range(4):
+        action = world.act()
+        assert action.logprobs.dtype == torch.float32
+        expected = next_logprobs(policy.model.float(), world.texts, "right")
+        policy.model.to(torch.bfloat16)
+        chosen = expected.gather(1, action.actions[:, None])[:, 0]
+        torch.testing.assert_close(action.logprobs, chosen, atol=0.25, rtol=0)
+        for slot in range(2):
+            world.texts[slot].append(int(action.actions[slot]))
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setenv("CXX", "g++-99")
+    with pytest.raises(UserError, match=r"no C\+\+ compiler here, got 'g\+\+-99'"):
+        make_policy(compile=True).session(2)
+
+
+@pytest.mark.slow
+def test_compiled_acting_is_acting():
+    """It needs a C++ compiler, and a minute for it."""
+    generator = numpy_generator("compiled")
+    texts = [words(generator, 1, 9) for _ in range(5)]
+    compiled, plain = World(make_policy(compile=True), texts), World(make_policy(), texts)
+    for step in range(20):
+        active = np.arange(5) < 5 - step // 6
+        action, expected = compiled.act(active), plain.act(active)
+        assert torch.equal(action.actions, expected.actions)
+        torch.testing.assert_close(action.logprobs, expected.logprobs, atol=1e-5, rtol=0)
+        for world in (compiled, plain):
+            for slot in np.flatnonzero(active):
+                world.texts[slot].append(int(expected.actions[slot]))

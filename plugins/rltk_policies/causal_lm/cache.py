@@ -35,4 +35,6 @@ class SlotCache:
         return [buffer for layer in self._layers.values() for buffer in layer]
 
     def _buffer(self, like: Tensor) -> Tensor:
-        return like.new_zeros(self.num_rows, like.shape[1], self.width, like.shape[2])
+        # One position more than is ever attended over: code compiled for a part of it need not be compiled
+        # once more for the whole.
+        return like.new_zeros(self.num_rows, like.shape[1], self.width + 1, like.shape[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +21,11 @@ from rltk.interfaces import ComponentConfig
 from rltk.models import fuse_activations, load_causal_lm, load_tokenizer, save_model
 from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
+from rltk_policies.causal_lm.compiled import compile_trunk
 from rltk_policies.causal_lm.critic import CRITIC_FOLDER, HeadCritic, build_critic
 from rltk_policies.causal_lm.lora import ADAPTER_FOLDER, Adapter, LoRAConfig, base_of, saved_adapter
 from rltk_policies.causal_lm.positions import allowed_at, before_actions, lay_out, read_tokens
+from rltk_policies.causal_lm.sampling import Truncation
 from rltk_policies.causal_lm.session import CausalLMSession
 
 
@@ -61,6 +64,31 @@ class CausalLMPolicy(Policy):
         temperature: float = Field(
             1.0, gt=0, description="Divides the logits, in acting and in learning alike."
         )
+        top_k: int | None = Field(
+            None,
+            ge=1,
+            description="Draw from the k most probable tokens only. As top_p and min_p, for policies that "
+            "act and do not learn: log-probabilities are of what is left of the distribution, which biases "
+            "ratios and KLs.",
+        )
+        top_p: float | None = Field(
+            None,
+            gt=0,
+            lt=1,
+            description="Draw from the fewest tokens whose probabilities sum to this; see top_k.",
+        )
+        min_p: float | None = Field(
+            None,
+            gt=0,
+            le=1,
+            description="Draw from tokens at least this many times as probable as the most probable one; see "
+            "top_k.",
+        )
+        compile: bool = Field(
+            False,
+            description="Compile the model for acting (torch.compile): the first steps take minutes, those "
+            "after it less time each. On a CPU it needs a C++ compiler.",
+        )
         lora: LoRAConfig | None = Field(
             None,
             description="Train a low-rank adapter (extra `lora`) and keep the model as it is; one saved in "
@@ -89,6 +117,7 @@ class CausalLMPolicy(Policy):
             fix = "choose a policy for arrays, e.g. mlp, or a text environment"
             raise UserError("policy.name", "'causal_lm' acts on text, not on arrays", got=spaces[0], fix=fix)
         self.config = config
+        self.truncation = Truncation(config.top_k, config.top_p, config.min_p)
         self.device = torch.device(device)
         self.autocast = autocast
         saved = saved_adapter(config.path) if config.lora is not None else None
@@ -118,20 +147,34 @@ class CausalLMPolicy(Policy):
         """Return acting state with an empty cache of ``num_envs`` rows."""
         return CausalLMSession(self, num_envs)
 
-    def hidden_states(self, tokens: Tensor, **inputs: Any) -> Tensor:
-        """Return the trunk's last hidden states ``[B, L, d]``."""
-        use_cache = "past_key_values" in inputs
+    def hidden_states(
+        self, tokens: Tensor, *, trunk: Callable[..., Any] | None = None, **inputs: Any
+    ) -> Tensor:
+        """Return the trunk's last hidden states ``[B, L, d]``.
+
+        :param trunk: the trunk's forward pass in another form, such as a compiled one.
+        """
         with self.autocast():
-            return self.model.base_model(input_ids=tokens, use_cache=use_cache, **inputs).last_hidden_state
+            output = (trunk or self.model.base_model)(input_ids=tokens, use_cache=False, **inputs)
+        return output.last_hidden_state
+
+    @cached_property
+    def compiled_trunk(self) -> Callable[..., Any] | None:
+        """What acting calls in place of the trunk where it can; None where nothing is to be compiled."""
+        return compile_trunk(self.model) if self.config.compile else None
 
     def logits(self, hidden: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Return float32 logits ``[..., V]`` of hidden states, divided by the temperature.
+
+        Tokens that truncation leaves out have minus infinity.
 
         :param allowed: ``[..., V]`` the tokens that may be taken; the others get minus infinity.
         """
         with self.autocast():
             logits = self.model.get_output_embeddings()(hidden).float()
-        return restrict(logits / self.config.temperature, allowed)
+        if self.config.temperature != 1.0:
+            logits = logits / self.config.temperature
+        return self.truncation.apply(restrict(logits, allowed))
 
     def evaluate(self, batch: Rollout) -> Evaluation:
         """Return log-probabilities, entropies and values in one teacher-forced pass (two where the critic
@@ -203,15 +246,26 @@ class CausalLMPolicy(Policy):
         return hidden.flatten(0, 1).index_select(0, before_actions(batch))
 
     def _logprobs_and_entropy(self, batch: Rollout, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        allowed = allowed_at(batch)
+        if self.truncation:
+            allowed = self._left_by_truncation(hidden, allowed)
         with self.autocast():
             logprobs, entropy = token_logprobs_and_entropy(
                 self.model.get_output_embeddings(),
                 hidden,
                 batch.actions[batch.mask],
                 temperature=self.config.temperature,
-                allowed=allowed_at(batch),
+                allowed=allowed,
             )
         return lay_out(logprobs, batch), lay_out(entropy, batch)
+
+    def _left_by_truncation(self, hidden: Tensor, allowed: Tensor | None) -> Tensor:
+        """Return ``[num_actions, V]`` the tokens that acting draws from."""
+        if torch.is_grad_enabled():
+            what = "a policy cannot learn with top_k, top_p or min_p: a token that they leave out after an "
+            what += "update would have probability 0"
+            raise UserError("policy", what, fix="set them where the policy is only evaluated")
+        return CausalLMPolicy.logits(self, hidden, allowed) > -torch.inf
 
     def _values(self, batch: Rollout, hidden: Tensor | None) -> Tensor:
         if self.critic is None:

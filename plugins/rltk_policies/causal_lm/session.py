@@ -16,6 +16,7 @@ from rltk.rng import EpisodeStream
 from rltk.types import Action
 from rltk_policies.causal_lm.attention import Prefill, Step, check_model, over_slots, visible
 from rltk_policies.causal_lm.cache import SlotCache
+from rltk_policies.causal_lm.compiled import keep_in_place
 from rltk_policies.causal_lm.products import fast_products
 from rltk_policies.causal_lm.sampling import choose_tokens
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 #: Padded tokens that one pass reads at most beside the newest ones; bounds its memory.
 _READ_AT_ONCE = 8192
-#: Attended positions are rounded up to a multiple of this, so that few shapes come up.
-_WINDOW_STEP = 16
+#: Attended positions are rounded up to a multiple of this, so that few shapes come up. A CPU has little to
+#: gain from that, a GPU records a graph for each.
+_WINDOW_STEP = {"cpu": 8, "cuda": 64}
 
 
 class CausalLMSession(MaskableSession):
@@ -40,6 +42,8 @@ class CausalLMSession(MaskableSession):
         check_model(policy.model)
         self.policy = policy
         self.num_envs = num_envs
+        self._trunk = policy.compiled_trunk
+        self._window_step = _WINDOW_STEP.get(policy.device.type, 16)
         self._cache: SlotCache | None = None
         self._row = np.arange(num_envs)
         #: ``[num_envs]`` how many tokens of each slot's text are in the cache.
@@ -165,13 +169,16 @@ class CausalLMSession(MaskableSession):
             prefill, more_ids, more = self._prefill(cache, readers, followers, tokens, length)
             ids, positions = np.concatenate([ids, more_ids]), np.concatenate([positions, more])
         at = self._tensor(positions)
-        window = min(-(-(int(newest.max(initial=0)) + 1) // _WINDOW_STEP) * _WINDOW_STEP, cache.width)
+        window = min(_round_up(int(newest.max(initial=0)) + 1, self._window_step), cache.width)
         mask = visible(at[: len(slots)], window, self.policy.model.dtype)[:, None, None]
         step = Step(cache, torch.arange(len(slots), device=at.device), at[: len(slots)], mask, prefill)
+        inputs = {"position_ids": at[None], "attention_mask": mask, "slots": step}
+        allocated = bool(cache.buffers())
+        trunk = self._trunk if prefill is None and allocated else None
         with over_slots(self.policy.model):
-            hidden = self.policy.hidden_states(
-                self._tensor(ids[None]), position_ids=at[None], attention_mask=mask, slots=step
-            )
+            hidden = self.policy.hidden_states(self._tensor(ids[None]), trunk=trunk, **inputs)
+        if self._trunk is not None and not allocated:
+            keep_in_place(cache.buffers())
         return hidden[0]
 
     def _prefill(
@@ -203,6 +210,10 @@ class CausalLMSession(MaskableSession):
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.policy.device)
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
 
 
 def _text(observations: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

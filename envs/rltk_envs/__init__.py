@@ -2,6 +2,8 @@
 
 from gymnasium.envs.registration import register, registry
 
+from rltk_envs.suite.gym_ids import register_suite
+
 _TEXT_GENERATION = "rltk_envs.text_generation"
 
 
@@ -23,6 +25,7 @@ def _register() -> None:
         entry_point="rltk_envs.dialogue:make_dialogue",
         vector_entry_point="rltk_envs.dialogue:make_dialogue_vec",
     )
+    register_suite()
 
 
 _register()

@@ -1,0 +1,23 @@
+"""The suite: small tasks with a known truth, which a model from scratch learns on a CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rltk.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rltk.interfaces import Environment
+
+
+@hookimpl
+def rltk_environments() -> list[type[Environment]]:
+    """Provide the environments of the suite."""
+    from rltk_envs.suite.arithmetic import Arithmetic
+    from rltk_envs.suite.brackets import Brackets
+    from rltk_envs.suite.copying import Copy
+    from rltk_envs.suite.countdown import Countdown
+    from rltk_envs.suite.reversing import Reverse
+    from rltk_envs.suite.sorting import Sort
+
+    return [Arithmetic, Brackets, Copy, Countdown, Reverse, Sort]

@@ -46,14 +46,12 @@ class Settings:
     """What all measurements of a report share.
 
     :param repeats: laps a process, after the warm-up.
-    :param policy: options of rltk's policy, beside the critic.
     """
 
     device: str
     threads: int
     quick: bool
     repeats: int
-    policy: str = "{}"
 
     @property
     def dtype(self) -> str:
@@ -112,8 +110,7 @@ def as_job(run: Run, settings: Settings, models: Path) -> dict[str, Any]:
     (work,) = (work for work in rows(settings.device) if work.name == run.row)
     work = work.quick() if settings.quick else work
     job = {**asdict(work), **asdict(settings), "dtype": settings.dtype, "options": work.shape.options()}
-    job |= {"policy": json.loads(settings.policy), "prompts": work.prompts(), "lengths": work.lengths()}
-    job["models"] = str(models / work.name)
+    job |= {"prompts": work.prompts(), "lengths": work.lengths(), "models": str(models / work.name)}
     if work.kind in ("ppo", "rloo") and not Path(job["models"]).exists():
         _call(Path(sys.executable), HERE / "speed_models.py", job, settings.threads)
     return job
@@ -139,7 +136,7 @@ def _call(python: Path, script: Path, job: dict[str, Any], threads: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then write the report of everything that is there."""
     options = _options(arguments)
-    settings = Settings(options.device, options.threads, options.quick, options.repeats, options.policy)
+    settings = Settings(options.device, options.threads, options.quick, options.repeats)
     works = selected(settings.device, options.rows, quick=settings.quick)
     path = options.records or ROOT / f"runs/benchmarks/speed-{settings.device}.jsonl"
     records = read_records(path)
@@ -189,7 +186,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2, help="laps a process, after a warm-up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--policy", default="{}", help="further options of rltk's policy, as JSON")
     parser.add_argument("--records", type=Path, help="default: runs/benchmarks/speed-DEVICE.jsonl")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs/benchmarks")
     return parser.parse_args(arguments)

@@ -86,7 +86,7 @@ def recipe(job: dict[str, Any], prompts: Path) -> Recipe:
         algorithm["value_coef"] = 0.1
     stage = {
         "stage": "rl",
-        "policy": {**policy, **critic, **job["policy"]},
+        "policy": {**policy, **critic},
         "reference": {**policy, "critic": "none"},
         "reward": {"name": "preference_model", "path": reward},
         "algorithm": algorithm,

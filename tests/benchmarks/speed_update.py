@@ -17,7 +17,7 @@ from rltk_policies.causal_lm.policy import CausalLMPolicy
 def make_policy(job: dict[str, Any]) -> CausalLMPolicy:
     """Return the policy of a decode or update."""
     return CausalLMPolicy(
-        CausalLMPolicy.Config(critic=job["critic"], **job["policy"]),
+        CausalLMPolicy.Config(critic=job["critic"], compile=job["compile"]),
         model=build_model(job),
         tokenizer=word_tokenizer(job["shape"]["vocabulary"]),
         device=job["device"],

@@ -96,6 +96,7 @@ class Work:
     :param episodes: responses in all.
     :param hazard: chance that a token is the last; 0: every response has ``new_tokens``.
     :param critic: what PPO learns values with.
+    :param compile: whether rltk compiles the model for acting.
     :param group: answers to one prompt.
     :param peer: what it is compared with; None: nothing.
     :param peer_row: the line whose measurement of the peer counts here too; None: this one.
@@ -112,6 +113,7 @@ class Work:
     new_tokens: int = 48
     hazard: float = 0.0
     critic: Literal["separate", "detached_head", "none"] = "none"
+    compile: bool = False
     group: int = 1
     epochs: int = 4
     minibatch: int = 64
@@ -156,6 +158,11 @@ def _on_cpu() -> list[Work]:
         slots = fixed[s][0]
         drawn = Work(f"decode-ragged-{s}", "decode", SHAPES[s], slots, 8 * slots, new_tokens=64, hazard=0.04)
         table.append(replace(drawn, peer="generate", goal=goal))
+    table += [
+        replace(work, name=f"{work.name}-compiled", compile=True, peer_row=work.name)
+        for work in table
+        if work.shape == SHAPES["gpt2-1m"]
+    ]
     for s, separate, detached in (("gpt2-1m", 2.5, 5.0), ("gpt2-6m", 2.0, 3.5)):
         ppo = Work(f"ppo-separate-{s}", "ppo", SHAPES[s], critic="separate", peer="trl_ppo", memory_goal=0.5)
         table.append(replace(ppo, goal=separate))
@@ -172,7 +179,7 @@ def _on_cpu() -> list[Work]:
 def _on_gpu() -> list[Work]:
     table = []
     for s in ("gpt2-124m", "llama-1b"):
-        decode = Work(f"decode-fixed-{s}", "decode", SHAPES[s], new_tokens=256, peer="generate")
+        decode = Work(f"decode-fixed-{s}", "decode", SHAPES[s], new_tokens=256, compile=True, peer="generate")
         table += [decode, replace(decode, name=f"decode-ragged-{s}", episodes=512, hazard=0.02)]
         update = Work(f"update-{s}", "update", SHAPES[s], prompt_tokens=128, new_tokens=384, epochs=1)
         table.append(replace(update, critic="detached_head"))

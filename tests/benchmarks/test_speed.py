@@ -145,8 +145,8 @@ def test_every_line_is_a_job(device: str, tmp_path: Path) -> None:
         if work.peer_row is not None:
             twin = next(other for other in works if other.name == work.peer_row)
             assert twin.peer == work.peer
-            assert replace(work, name="", critic="none", goal=None, peer_row=None) == replace(
-                twin, name="", critic="none", goal=None
+            assert replace(work, critic=twin.critic, compile=twin.compile, goal=twin.goal) == replace(
+                twin, name=work.name, peer_row=twin.name
             )
 
 
@@ -163,7 +163,7 @@ def record(row: str, side: str, repetition: int, seconds: float, **more: Any) ->
     }
 
 
-SETTINGS = {"device": "cpu", "threads": 1, "quick": True, "repeats": 2, "policy": "{}"}
+SETTINGS = {"device": "cpu", "threads": 1, "quick": True, "repeats": 2}
 
 
 def machine(repetition: int, rate: float) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class CausalLMSession(MaskableSession):
         self._trunk = policy.compiled_trunk
         self._window_step = _WINDOW_STEP.get(policy.device.type, 16)
         self._cache: SlotCache | None = None
+        self._rows = torch.arange(num_envs, device=policy.device)
+        #: ``[num_envs]`` which row of the cache each slot holds.
         self._row = np.arange(num_envs)
         #: ``[num_envs]`` how many tokens of each slot's text are in the cache.
         self._cached = np.zeros(num_envs, dtype=np.int64)
@@ -114,13 +116,17 @@ class CausalLMSession(MaskableSession):
         :returns: ``[n, d]`` the hidden states of their newest tokens.
         """
         grown = slots[length[slots] - self._cached[slots] > 1]
-        readers, followers = self._share(cache, grown, tokens, length)
-        unread = length[readers] - 1 - self._cached[readers]
-        *before, last = [readers[group] for group in micro_batches(unread.tolist(), _READ_AT_ONCE)] or [
-            readers
-        ]
-        for some in before:
-            self._forward(cache, slots[:0], some, followers, tokens, length)
+        groups: list[NDArray[np.int64]] = []
+        followers: dict[int, list[int]] = {}
+        if len(grown):
+            readers, followers = self._share(cache, grown, tokens, length)
+            unread = length[readers] - 1 - self._cached[readers]
+            groups = [readers[group] for group in micro_batches(unread.tolist(), _READ_AT_ONCE)]
+        # Compiled code for a GPU wants the same few shapes in every step: what is read stays apart.
+        apart = self._trunk is not None and self.policy.device.type == "cuda"
+        last = slots[:0] if apart or not groups else groups.pop()
+        for group in groups:
+            self._forward(cache, slots[:0], group, followers, tokens, length)
         hidden = self._forward(cache, slots, last, followers, tokens, length)
         self._cached[slots] = length[slots]
         return hidden[: len(slots)]
@@ -171,7 +177,7 @@ class CausalLMSession(MaskableSession):
         at = self._tensor(positions)
         window = min(_round_up(int(newest.max(initial=0)) + 1, self._window_step), cache.width)
         mask = visible(at[: len(slots)], window, self.policy.model.dtype)[:, None, None]
-        step = Step(cache, torch.arange(len(slots), device=at.device), at[: len(slots)], mask, prefill)
+        step = Step(cache, self._rows[: len(slots)], at[: len(slots)], mask, prefill)
         inputs = {"position_ids": at[None], "attention_mask": mask, "slots": step}
         allocated = bool(cache.buffers())
         trunk = self._trunk if prefill is None and allocated else None

@@ -243,7 +243,7 @@ class CausalLMPolicy(Policy):
     def _hidden_before_actions(self, batch: Rollout) -> Tensor:
         """Return the hidden states ``[num_actions, d]`` that each action was drawn from."""
         hidden = self.hidden_states(read_tokens(batch, self.model, "policy"))
-        return hidden.flatten(0, 1).index_select(0, before_actions(batch))
+        return hidden.flatten(0, 1).index_select(0, before_actions(batch, hidden.shape[1]))
 
     def _logprobs_and_entropy(self, batch: Rollout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         allowed = allowed_at(batch)
@@ -274,7 +274,7 @@ class CausalLMPolicy(Policy):
             return lay_out(self.critic(hidden), batch)
         with self.autocast():
             tokens = read_tokens(batch, self.critic.model, "policy.critic_path")
-            return lay_out(self.critic(tokens, before_actions(batch)), batch)
+            return lay_out(self.critic(tokens, before_actions(batch, tokens.shape[1])), batch)
 
     def _load_model(self, adapter: Path | None) -> PreTrainedModel:
         if adapter is None:

@@ -4,14 +4,20 @@ A rollout must not depend on how many slots or workers produced it, so every tok
 from a stateless stream keyed by (seed, episode, position) instead of from a shared generator.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    # Not imported at run time: environments draw their rows without it, and a list must not wait for it.
+    import torch
 
 
 def derive_seed(*parts: object) -> int:
@@ -27,6 +33,8 @@ def numpy_generator(*parts: object) -> np.random.Generator:
 
 def torch_generator(*parts: object) -> torch.Generator:
     """Return a CPU torch generator seeded by :func:`derive_seed`."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
@@ -36,6 +44,8 @@ def seeded_initialisation(*parts: object) -> Iterator[None]:
 
     Model constructors draw initial weights from the global generator and take no other.
     """
+    import torch
+
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(derive_seed(*parts))
         yield
@@ -71,6 +81,6 @@ class EpisodeStream:
         bits = _splitmix64(key[:, None] ^ np.arange(1, draws + 1, dtype=np.uint64)[None, :])
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
-    def rows(self, index: NDArray[np.int64]) -> "EpisodeStream":
+    def rows(self, index: NDArray[np.int64]) -> EpisodeStream:
         """Return the streams of some rows."""
         return EpisodeStream(self.seed, self.episodes[index], self.positions[index])

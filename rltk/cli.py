@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rltk.cli_bench import BenchCommand, bench
+from rltk.cli_envs import envs_app
 from rltk.cli_options import DEFAULT_RECIPE, Debug, Plugins, Strict
 from rltk.cli_plugins import config_app, plugins_app
 from rltk.errors import Interrupted, UserError
@@ -36,6 +37,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app.command(cls=BenchCommand)(bench)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
+app.add_typer(envs_app, name="envs")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 
@@ -88,14 +90,6 @@ def report(run: RunArgument, debug: Debug = False) -> None:
     from rltk.report import write_report
 
     print(write_report(run))
-
-
-@app.command()
-def envs(plugin: Plugins = None, debug: Debug = False) -> None:
-    """List environments, for recipes and for gymnasium.make."""
-    from rltk.commands import list_environments
-
-    list_environments(plugin or [])
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -57,20 +56,6 @@ def train(
     _show_results(recipe, summary, directory, plugins)
 
 
-def list_environments(options: Sequence[str]) -> None:
-    """Print the environments that recipes can name and those that Gymnasium can make."""
-    registry = load_plugins(options)
-    rows = []
-    for name in registry.names("environment"):
-        component = registry.get("environment", name)
-        rows.append([name, "recipe: environment.name", _first_line(component)])
-    import gymnasium
-
-    for gym_id in sorted(key for key in gymnasium.registry if key.startswith("rltk/")):
-        rows.append([gym_id, "gymnasium.make", ""])
-    print_table(["environment", "used as", "what it is"], rows)
-
-
 def list_recipes() -> None:
     """Print the shipped recipes."""
     rows = [[name, str(read_recipe(name).get("description", ""))] for name in recipe_names()]
@@ -98,10 +83,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _first_line(component: type[Any]) -> str:
-    return (inspect.getdoc(component) or "").partition("\n")[0]
 
 
 def _keep_traceback(directory: Path) -> None:

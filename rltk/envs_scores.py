@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from rltk.bench.answerers import AnsweringPlayer, Oracle
 from rltk.bench.players import Player, PolicyPlayer
 from rltk.bench.tasks import Task
 from rltk.interfaces import Environment
-from rltk.testing.acting import TokenPolicy, always
+from rltk.rng import EpisodeStream
+from rltk.testing.acting import TokenPolicy
+from rltk.types import Action
+
+#: Most tokens that are tried by themselves.
+_TOKENS = 200
 
 
 @dataclass(frozen=True)
@@ -39,25 +46,46 @@ def oracle_score(environment: Environment, *, episodes: int, seed: int = 0) -> M
     return _measure(environment, AnsweringPlayer(Oracle(environment, tokenizer), tokenizer), episodes, seed)
 
 
-def degenerate_scores(environment: Environment, *, episodes: int, seed: int = 0) -> dict[str, Measured]:
-    """Return the scores of saying nothing, and of repeating each token, by what is said."""
+def degenerate_scores(environment: Environment, *, rows: int, seed: int = 0) -> dict[str, float]:
+    """Return the mean scores of saying nothing, and of repeating a token, by what is said.
+
+    :param rows: prompts that each is tried on.
+    """
     tokenizer = environment.build_tokenizer()
-    ordinary = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
-    said = {"nothing": int(tokenizer.eos_token_id)} | {
-        f"{tokenizer.decode([token])!r} again and again": token for token in ordinary
-    }
-    players: dict[str, Callable[[], Player]] = {
-        name: (lambda token=token: PolicyPlayer(always(token)))  # type: ignore[misc, arg-type]
-        for name, token in said.items()
-    }
-    return {name: _measure(environment, player(), episodes, seed) for name, player in players.items()}
+    ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+    spread = np.linspace(0, len(ordinary) - 1, min(len(ordinary), _TOKENS)).astype(np.int64)
+    tokens = np.array([tokenizer.eos_token_id, *ordinary[spread]])
+    names = ["nothing", *(f"{tokenizer.decode([token])!r} again and again" for token in tokens[1:])]
+    scores = _scores(environment, PolicyPlayer(_Repeating(tokens)), rows, len(tokens), seed)  # type: ignore[arg-type]
+    return dict(zip(names, scores.mean(0).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Repeating:
+    """Says one token in all of an episode, another one in the next."""
+
+    tokens: NDArray[np.int64]
+
+    def session(self, num_envs: int) -> _Repeating:
+        return self
+
+    def act(self, observations: Any, *, stream: EpisodeStream, active: Any, deterministic: bool) -> Action:
+        said = self.tokens[stream.episodes % len(self.tokens)]
+        return Action(torch.from_numpy(said), torch.zeros(len(said)))
 
 
 def _measure(environment: Environment, player: Player, episodes: int, seed: int) -> Measured:
-    rows = environment.prompts("test")
-    samples = math.ceil(episodes / len(rows))
-    rows = rows[: math.ceil(episodes / samples)]
-    task = Task(environment, True, "test", rows, range(len(rows)), seed=seed, samples=samples)
-    attempts = player.play(task)
-    scores = np.array([environment.metrics(attempt.said)["utility"] for attempt in attempts])
-    return Measured(float(scores.mean()), float(scores.std(ddof=1) / math.sqrt(len(scores))))
+    available = len(environment.prompts("test"))
+    samples = math.ceil(episodes / available)
+    scores = _scores(environment, player, math.ceil(episodes / samples), samples, seed)
+    return Measured(float(scores.mean()), float(scores.std(ddof=1) / math.sqrt(scores.size)))
+
+
+def _scores(
+    environment: Environment, player: Player, rows: int, samples: int, seed: int
+) -> NDArray[np.float64]:
+    """Return the scores ``[prompts, samples]`` of a player on the first prompts of the test split."""
+    dealt = environment.prompts("test")[:rows]
+    task = Task(environment, True, "test", dealt, range(len(dealt)), seed=seed, samples=samples)
+    scores = [environment.metrics(attempt.said)["utility"] for attempt in player.play(task)]
+    return np.array(scores).reshape(len(dealt), samples)

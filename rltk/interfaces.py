@@ -164,6 +164,8 @@ class Environment(Component, ABC):
     """
 
     kind = "environment"
+    #: Turns that the policy may take in an episode: more than 1 in a dialogue.
+    max_turns: int = 1
 
     def __init__(self, config: Any, *, seed: int) -> None:
         self.config = config

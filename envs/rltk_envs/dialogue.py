@@ -33,6 +33,7 @@ class Dialogue(Environment):
     """
 
     name = "dialogue"
+    max_turns = 7
     config: Config
 
     class Config(ComponentConfig):
@@ -67,7 +68,7 @@ class Dialogue(Environment):
             options["prompts"] = self.prompts(split)
         if options.get("tokenizer") is None:
             options["tokenizer"] = self.build_tokenizer()
-        talk = {"partner": Customer, "max_turns": 7, "max_reply_tokens": 13}
+        talk = {"partner": Customer, "max_turns": self.max_turns, "max_reply_tokens": 13}
         given = {"template": TEMPLATE, "reward": utilities, "max_new_tokens": self.config.max_new_tokens}
         return {**talk, **given, **options}
 

@@ -30,7 +30,6 @@ from rltk.hookspecs import hookimpl
 from rltk.interfaces import ComponentConfig, Environment, Row, Split
 from rltk.rng import numpy_generator
 from rltk_envs.prompt_limits import OnLongPrompt, limit_prompts
-from rltk_envs.text_generation import TextGenerationVectorEnv
 from rltk_envs.tiny_files import write_tiny_files
 
 if TYPE_CHECKING:
@@ -134,6 +133,8 @@ class Files(Environment):
 
     def make_vec(self, num_envs: int, *, split: Split = "train", **options: Any) -> VectorEnv:
         """Return the text environment over the prompts of ``split`` (see the base class for the options)."""
+        from rltk_envs.text_generation import TextGenerationVectorEnv
+
         options.setdefault("max_new_tokens", self.config.max_new_tokens)
         options.setdefault("template", self.config.template)
         if options.get("prompts") is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rltk.config import EnvironmentSpec, RewardSpec
 from rltk.config_errors import one_line, propagate
-from rltk.errors import UserError
+from rltk.envs_names import find_environment
 from rltk.interfaces import Split
-from rltk.registry import get_registry
-
-_OWN_IDS = re.compile(r"^rltk/(?P<name>\w+)-v\d+$")
 
 
 class EnvironmentEntry(BaseModel):
@@ -38,12 +34,12 @@ def spell_out_entry(given: Any) -> Any:
     :raises UserError: a string that names nothing.
     """
     if isinstance(given, str):
-        return {"environment": _component(given)}
+        return {"environment": find_environment(given, "")}
     if isinstance(given, Mapping):
         if "environment" not in given and "name" in given:
             return {"environment": dict(given)}
         if isinstance(given.get("environment"), str):
-            return {**given, "environment": _component(given["environment"])}
+            return {**given, "environment": find_environment(given["environment"], "")}
     return given
 
 
@@ -64,23 +60,3 @@ def default_entry_name(given: Any) -> str:
     spec = entry.get("environment") if isinstance(entry, Mapping) else None
     name = spec.get("id", spec.get("name")) if isinstance(spec, Mapping) else None
     return re.sub(r"[^\w.-]", "-", str(name or "environment"))
-
-
-def _component(name: str) -> dict[str, Any]:
-    """Return the component that a name or a Gymnasium id means."""
-    import gymnasium
-
-    components = get_registry().names("environment")
-    if name in components:
-        return {"name": name}
-    if own := _OWN_IDS.match(name):
-        wanted = own["name"].lower().replace("_", "")
-        for component in components:
-            if component.replace("_", "") == wanted:
-                return {"name": component}
-    if name in gymnasium.registry:
-        return {"name": "gymnasium", "id": name}
-    close = difflib.get_close_matches(name, [*components, *gymnasium.registry], n=1)
-    known = f"choose one of {', '.join(components)}, or a Gymnasium id"
-    fix = f"did you mean {close[0]!r}" if close else known
-    raise UserError("", "unknown environment", got=name, fix=fix)

@@ -18,6 +18,7 @@ from rltk.action_masks import ActionMasks
 from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.interfaces import Environment, Row
+from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream, numpy_generator
 from rltk.rollout import collect
 from rltk.testing.worlds import word_tokenizer
@@ -45,6 +46,13 @@ class World:
     def text(self) -> bool:
         """Whether it says that its episodes are text."""
         return self.environment.spaces() is None
+
+    @cached_property
+    def restricted(self) -> bool:
+        """Whether it says which actions are allowed."""
+        envs = self.vec(1)
+        _, infos = envs.reset(seed=0)
+        return ActionMasks(envs, infos).read(infos, np.ones(1, dtype=bool)) is not None
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -143,8 +151,11 @@ def slots_of(space: Any, observations: Any) -> list[Any]:
     return list(iterate(space, observations))
 
 
-class TokenPolicy:
-    """A policy without a model: tokens are a function of the uniforms of the stream."""
+class TokenPolicy(MaskableSession):
+    """A policy without a model: tokens are a function of the uniforms of the stream.
+
+    One that is not allowed becomes one of those that are.
+    """
 
     def __init__(self, choose: Callable[[NDArray[np.float64]], NDArray[np.int64]]) -> None:
         self._choose = choose
@@ -153,10 +164,23 @@ class TokenPolicy:
         """Return itself: nothing is remembered."""
         return self
 
-    def act(self, observations: Any, *, stream: EpisodeStream, active: Any, deterministic: bool) -> Action:
+    def act(
+        self,
+        observations: Any,
+        *,
+        stream: EpisodeStream,
+        active: NDArray[np.bool_],
+        deterministic: bool = False,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Action:
         """Return a token for every slot."""
         uniforms = stream.uniform(2)
-        return Action(torch.from_numpy(self._choose(uniforms)), torch.zeros(len(uniforms)))
+        tokens = self._choose(uniforms)
+        if allowed is not None:
+            places = (uniforms[:, :1] * allowed.sum(1, keepdims=True)).astype(np.int64)
+            others = (allowed.cumsum(1) > places).argmax(1)
+            tokens = np.where(allowed[np.arange(len(tokens)), tokens], tokens, others)
+        return Action(torch.from_numpy(tokens), torch.zeros(len(tokens)))
 
 
 def random_tokens(tokenizer: PreTrainedTokenizerBase) -> TokenPolicy:

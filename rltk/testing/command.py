@@ -26,7 +26,7 @@ def check_plugin(name: str, overrides: Sequence[str], options: Sequence[str]) ->
     :raises typer.Exit: with code 1, a check failed.
     """
     found = _find(load_plugins(options), name)
-    given = _options(overrides)
+    given = read_options(overrides)
     if given is not None and len(found) > 1:
         names = ", ".join(repr(item.component.name) for item in found)
         fix = f"name one of its components: {names}"
@@ -58,7 +58,7 @@ def _find(registry: Registry, name: str) -> list[Provided]:
     )
 
 
-def _options(overrides: Sequence[str]) -> dict[str, Any] | None:
+def read_options(overrides: Sequence[str]) -> dict[str, Any] | None:
     """Return the options that ``key=value`` pairs stand for, nested where keys have dots; None of none."""
     tree: dict[str, Any] = {}
     for override in overrides:
@@ -78,7 +78,7 @@ def _check(item: Provided, options: Mapping[str, Any] | None) -> AssertionError 
     check: Callable[..., None] = getattr(rltk.testing, f"check_{item.kind}")
     print(f"{item.kind} {item.component.name} ({item.plugin}, {item.distribution})")
     try:
-        check(item.component, options=options, progress=_show)
+        check(item.component, options=options, progress=show_check)
     except OptionsNeededError as error:
         where, _, reason = str(error).partition(": ")
         what, _, fix = reason.partition(" Fix: ")
@@ -88,5 +88,6 @@ def _check(item: Provided, options: Mapping[str, Any] | None) -> AssertionError 
     return None
 
 
-def _show(title: str, error: AssertionError | None) -> None:
+def show_check(title: str, error: AssertionError | None) -> None:
+    """Print a line for a check that was run."""
     print(f"  {'ok    ' if error is None else 'FAILED'}  {title}")

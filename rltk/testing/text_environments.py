@@ -139,9 +139,6 @@ def goes_on_from_any_episode(world: World) -> None:
 
 TEXT_CHECKS = (
     defers_scoring,
-    ends_with_eos,
-    cuts_off_at_the_budget,
-    stops_at_stop_texts,
     deals_the_prompts_it_is_given,
     reads_prompts_as_format_prompt_writes_them,
     deals_groups,
@@ -150,6 +147,12 @@ TEXT_CHECKS = (
     pays_finite_rewards,
     ignores_the_number_of_slots,
     goes_on_from_any_episode,
+)
+#: Not asked of those that restrict tokens: they say words that nobody may have allowed.
+FREE_TEXT_CHECKS = (
+    ends_with_eos,
+    cuts_off_at_the_budget,
+    stops_at_stop_texts,
 )
 
 

@@ -170,7 +170,10 @@ def gpu_table(entries: Iterable[Record]) -> Table:
 
 
 def _ratio(ratio: Record | None) -> str:
-    return DASH if ratio is None else "{median:.2f} [{lowest:.2f}, {highest:.2f}]".format(**ratio)
+    if ratio is None:
+        return DASH
+    one = ratio["lowest"] == ratio["highest"]
+    return ("{median:.2f}" if one else "{median:.2f} [{lowest:.2f}, {highest:.2f}]").format(**ratio)
 
 
 def _goal(entry: Record) -> str:

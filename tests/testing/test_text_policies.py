@@ -63,8 +63,8 @@ class MixesSlots(Mutant):
     """Takes one slot's row of the cache for another's once a slot is idle."""
 
     class acting(CausalLMSession):  # noqa: N801
-        def _compact(self, active):
-            super()._compact(active)
+        def _compact(self, cache, active):
+            super()._compact(cache, active)
             if not active.all():
                 self._row = np.roll(self._row, 1)
 

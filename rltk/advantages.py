@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rltk.padding import without_padding
 from rltk.types import Rollout
 
 
@@ -119,6 +120,8 @@ def indifferent_groups(returns: Tensor, groups: Tensor) -> float:
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of ``x`` where the mask is True; 0 where it is nowhere True."""
+    if without_padding(mask) and len(x):
+        return x.mean()
     return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
 
 
@@ -129,6 +132,9 @@ def masked_variance(x: Tensor, mask: Tensor) -> Tensor:
 
 def whiten(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
     """Return ``x`` shifted and scaled to mean 0 and variance 1 over the mask, 0 elsewhere."""
+    if without_padding(mask):
+        variance, mean = torch.var_mean(x, correction=0)
+        return (x - mean) * torch.rsqrt(variance + epsilon)
     centred = x - masked_mean(x, mask)
     return torch.where(mask, centred * torch.rsqrt(masked_variance(x, mask) + epsilon), 0.0)
 

@@ -7,6 +7,7 @@ or KL, and no gradient comes from it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,9 +29,36 @@ def categorical_logprobs_and_entropy(
     :param actions: ``[...]`` int64.
     :param restricted: False promises that all logits are finite, which saves memory.
     """
-    log_all = torch.log_softmax(logits, -1)
-    finite = log_all.masked_fill(log_all == -math.inf, 0.0) if restricted else log_all
-    return log_all.gather(-1, actions[..., None])[..., 0], -(log_all.exp() * finite).sum(-1)
+    logprobs, entropy = _ChosenAndEntropy.apply(torch.log_softmax(logits, -1), actions, restricted)
+    return logprobs, entropy
+
+
+class _ChosenAndEntropy(torch.autograd.Function):
+    """Log-probabilities and entropies of all log-probabilities, their derivatives by hand.
+
+    One tensor ``[..., n]`` is kept for them, and nothing is computed for an entropy that no loss depends on.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_all: Tensor, actions: Tensor, restricted: bool) -> tuple[Tensor, Tensor]:
+        """Return both, ``[...]``."""
+        ctx.save_for_backward(log_all, actions)
+        ctx.restricted = restricted
+        ctx.set_materialize_grads(False)
+        chosen = log_all.gather(-1, actions[..., None])[..., 0]
+        return chosen, torch.special.entr(log_all.exp()).sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, by_chosen: Tensor | None, by_entropy: Tensor | None) -> tuple[Tensor, None, None]:
+        """Return the derivative by ``log_all``: 1 at the action, and ``-p (log p + 1)``."""
+        log_all, actions = ctx.saved_tensors
+        slope = torch.zeros_like(log_all)
+        if by_entropy is not None:
+            finite = log_all.masked_fill(log_all == -math.inf, 0.0) if ctx.restricted else log_all
+            slope = -by_entropy[..., None] * log_all.exp() * (finite + 1.0)
+        if by_chosen is not None:
+            slope = slope.scatter_add(-1, actions[..., None], by_chosen[..., None])
+        return slope, None, None
 
 
 def categorical_kl(p_logits: Tensor, q_logits: Tensor) -> Tensor:

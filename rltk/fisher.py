@@ -23,32 +23,55 @@ Product = Callable[[Tensor], Tensor]
 
 
 def hessian_products(policy: Policy, batches: Sequence[Rollout]) -> Product:
-    """Return ``v -> F v``, exact, by differentiating the KL's gradient once more (Pearlmutter 1994).
+    """Return ``v -> J' M J v``, exact.
+
+    ``u -> J' u``, a backward pass, is linear in u, and what it gives for v differentiated by u is ``J v``
+    (Pearlmutter 1994; without it, as differentiating the KL's gradient by the weights, the product would cost
+    the derivative of J too, times a gradient that is 0).
 
     :param batches: what the mean KL is taken over; the graph of a single one is kept from product to product.
     """
-    parameters = policy.actor_parameters()
     count = sum(batch.num_actions for batch in batches)
-
-    def kl_gradient(batch: Rollout) -> Tensor:
-        # Fused attention kernels have no second derivative.
-        with sdpa_kernel(SDPBackend.MATH):
-            now = policy.distribution_parameters(batch)
-            kl = masked_sum(policy.kl_divergence(now.detach(), now), batch.mask) / count
-        return flatten(torch.autograd.grad(kl, parameters, create_graph=True, materialize_grads=True))
-
-    kept = kl_gradient(batches[0]) if len(batches) == 1 else None
+    kept = _Linearised(policy, batches[0], count) if len(batches) == 1 else None
 
     def product(vector: Tensor) -> Tensor:
         result = torch.zeros_like(vector)
         for batch in batches:
-            slope = (kl_gradient(batch) if kept is None else kept) @ vector
-            keep = kept is not None
-            parts = torch.autograd.grad(slope, parameters, retain_graph=keep, materialize_grads=True)
-            result += flatten(parts)
+            result += (kept or _Linearised(policy, batch, count)).product(vector)
         return result
 
     return product
+
+
+class _Linearised:
+    """A batch's distribution parameters and the curvature of its KL, ready to be multiplied with vectors.
+
+    :param count: the actions that the KL is the mean over.
+    """
+
+    def __init__(self, policy: Policy, batch: Rollout, count: int) -> None:
+        self.weights = policy.actor_parameters()
+        # Fused attention kernels have no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            self.now = policy.distribution_parameters(batch)
+        self.u = torch.zeros_like(self.now, requires_grad=True)
+        self.pulled_back = self._pull_back(self.u, create_graph=True)
+        self.at = self.now.detach().requires_grad_()
+        kl = masked_sum(policy.kl_divergence(self.now.detach(), self.at), batch.mask) / count
+        (self.slope,) = torch.autograd.grad(kl, self.at, create_graph=True)
+
+    def product(self, vector: Tensor) -> Tensor:
+        """Return ``J' M J v``."""
+        (pushed,) = torch.autograd.grad(self.pulled_back @ vector, self.u, retain_graph=True)
+        (curved,) = torch.autograd.grad(self.slope, self.at, pushed, retain_graph=True)
+        return self._pull_back(curved)
+
+    def _pull_back(self, u: Tensor, *, create_graph: bool = False) -> Tensor:
+        """Return ``J' u``."""
+        parts = torch.autograd.grad(
+            self.now, self.weights, u, retain_graph=True, create_graph=create_graph, materialize_grads=True
+        )
+        return flatten(parts)
 
 
 def gauss_newton_products(policy: Policy, batches: Sequence[Rollout]) -> Product:

@@ -7,6 +7,7 @@ For text, whose episodes are short and scored as a whole, :func:`rltk.rollout.co
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,9 @@ from torch import Tensor
 
 from rltk.action_masks import ActionMasks, act
 from rltk.errors import UserError
-from rltk.evaluation import rollout_values
-from rltk.rng import EpisodeStream
+from rltk.rng import UniformsAhead
 from rltk.rollout import require_same_step
-from rltk.types import Rollout
+from rltk.types import Action, Rollout
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -36,19 +36,20 @@ class FragmentCollector:
     :param envs: a vector environment of arrays with SAME_STEP autoreset.
     :param policy: a memoryless policy; acts, and gives the values.
     :param seed: of the environments and of the sampling.
+    :param values: ask the critic for values; without, they are 0, those after the last steps too.
     :ivar returns: undiscounted returns of the latest episodes that ended.
     :raises UserError: the environment or the policy is of another sort.
     """
 
-    def __init__(self, envs: VectorEnv, policy: Policy, *, seed: int) -> None:
+    def __init__(self, envs: VectorEnv, policy: Policy, *, seed: int, values: bool = True) -> None:
         require_same_step(envs)
         if not policy.memoryless:
             fix = "collect whole episodes (episodes in place of steps)"
             raise UserError("steps", f"{policy.name!r} remembers, so its episodes are not cut", fix=fix)
-        self.envs, self.policy, self.seed = envs, policy, seed
+        self.envs, self.policy, self.values = envs, policy, values
         self.returns: deque[float] = deque(maxlen=_REMEMBERED)
         self._observations, self._infos = envs.reset(seed=seed)
-        self._masks = ActionMasks(envs, self._infos)
+        self._masks, self._uniforms = ActionMasks(envs, self._infos), UniformsAhead(seed)
         self._episode = np.arange(envs.num_envs)
         self._position = np.zeros(envs.num_envs, dtype=np.int64)
         self._return = np.zeros(envs.num_envs)
@@ -56,61 +57,59 @@ class FragmentCollector:
 
     @torch.no_grad()
     def collect(self, steps: int) -> Rollout:
-        """Take ``steps`` steps, rounded down to as many in each environment, and lay out the fragments."""
-        length, N = max(steps // self.envs.num_envs, 1), self.envs.num_envs
-        session = self.policy.session(N)
-        active = np.ones(N, dtype=bool)
-        seen: list[NDArray[Any]] = []
-        actions: list[Tensor] = []
-        logprobs: list[Tensor] = []
-        values: list[Tensor] = []
-        allowed: list[NDArray[np.bool_]] = []
-        rewards = np.zeros((length, N), dtype=np.float32)
-        terminated, truncated = np.zeros((2, length, N), dtype=bool)
-        episodes = np.zeros((length, N), dtype=np.int64)
-        final: dict[tuple[int, int], NDArray[Any]] = {}
+        """Take ``steps`` steps, rounded down to as many in each environment, and lay out the fragments.
+
+        :returns: tensors on the device of the policy.
+        """
+        record = self._run(max(steps // self.envs.num_envs, 1))
+        layout = Layout(record.terminated | record.truncated)
+        device = record.actions[0].logprobs.device
+
+        def place(steps: Tensor | NDArray[Any]) -> Tensor:
+            return layout.place(torch.as_tensor(steps)).to(device)
+
+        values, bootstrap = self._values(record, layout, device)
+        rewards = place(record.rewards)
+        return Rollout(
+            mask=place(np.ones_like(record.terminated)),
+            actions=place(torch.stack([action.actions for action in record.actions])),
+            logprobs=place(torch.stack([action.logprobs for action in record.actions])),
+            rewards=rewards,
+            values=place(values),
+            observations=place(np.stack(record.observations)),
+            allowed=place(np.stack(record.allowed)) if record.allowed else None,
+            scores=rewards.sum(1),
+            bootstrap=bootstrap,
+            episode_ids=torch.from_numpy(record.episodes[layout.last_t, layout.last_slot]).to(device),
+        )
+
+    def _run(self, length: int) -> _Record:
+        N = self.envs.num_envs
+        session, active = self.policy.session(N), np.ones(N, dtype=bool)
+        record = _Record(length, N)
         for t in range(length):
-            stream = EpisodeStream(self.seed, self._episode, self._position)
-            permitted = self._masks.read(self._infos, active)
-            if permitted is not None:
-                allowed.append(permitted)
-            action = act(session, self._observations, stream=stream, active=active, allowed=permitted)
-            seen.append(self._observations)
-            actions.append(action.actions)
-            logprobs.append(action.logprobs)
-            if action.values is not None:
-                values.append(action.values)
-            episodes[t] = self._episode
-            self._observations, rewards[t], terminated[t], truncated[t], self._infos = self.envs.step(
+            stream = self._uniforms.stream(self._episode, self._position)
+            allowed = self._masks.read(self._infos, active)
+            if allowed is not None:
+                record.allowed.append(allowed)
+            action = act(session, self._observations, stream=stream, active=active, allowed=allowed)
+            record.observations.append(self._observations)
+            record.actions.append(action)
+            record.episodes[t] = self._episode
+            self._observations, rewards, terminated, truncated, self._infos = self.envs.step(
                 action.actions.cpu().numpy()
             )
-            self._count(rewards[t], terminated[t] | truncated[t])
-            for slot in np.flatnonzero(truncated[t] & ~terminated[t]):
-                final[t, int(slot)] = self._infos["final_obs"][slot]
-        layout = Layout(terminated | truncated)
-        placed_rewards = layout.place(torch.from_numpy(rewards))
-        rollout = Rollout(
-            mask=layout.place(torch.ones(length, N, dtype=torch.bool)),
-            actions=layout.place(torch.stack(actions)),
-            logprobs=layout.place(torch.stack(logprobs)),
-            rewards=placed_rewards,
-            values=layout.place(torch.stack(values)) if values else torch.zeros_like(placed_rewards),
-            observations=layout.place(torch.from_numpy(np.stack(seen))),
-            allowed=layout.place(torch.from_numpy(np.stack(allowed))) if allowed else None,
-            scores=placed_rewards.sum(1),
-            bootstrap=torch.zeros(layout.rows),
-            episode_ids=torch.from_numpy(episodes[layout.last_t, layout.last_slot]),
-        )
-        if not values:
-            rollout = rollout.replace(values=rollout_values(self.policy, rollout, max_tokens=length * N))
-        return self._bootstrapped(rollout, layout, terminated, final)
+            record.rewards[t], record.terminated[t], record.truncated[t] = rewards, terminated, truncated
+            self._return += rewards
+            self._position = self._position + 1
+            if (ended := terminated | truncated).any():
+                for slot in np.flatnonzero(truncated & ~terminated):
+                    record.final[t, int(slot)] = self._infos["final_obs"][slot]
+                self._begin(ended)
+        return record
 
-    def _count(self, rewards: NDArray[np.float32], ended: NDArray[np.bool_]) -> None:
-        """Advance positions and returns; begin a new episode where one ended."""
-        self._return += rewards
-        self._position = self._position + 1
-        if not ended.any():
-            return
+    def _begin(self, ended: NDArray[np.bool_]) -> None:
+        """Begin new episodes in some slots."""
         self.returns.extend(self._return[ended].tolist())
         count = int(ended.sum())
         self._episode = self._episode.copy()
@@ -119,27 +118,62 @@ class FragmentCollector:
         self._position[ended] = 0
         self._return[ended] = 0.0
 
-    def _bootstrapped(
-        self,
-        rollout: Rollout,
-        layout: Layout,
-        terminated: NDArray[np.bool_],
-        final: dict[tuple[int, int], NDArray[Any]],
-    ) -> Rollout:
-        """Fill in the value after the last step of every fragment that did not terminate."""
-        ends = zip(layout.last_t.tolist(), layout.last_slot.tolist(), strict=True)
-        cut = [
-            (row, final.get((t, slot), self._observations[slot]))
-            for row, (t, slot) in enumerate(ends)
-            if not terminated[t, slot]
+    def _values(self, record: _Record, layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return values ``[T, N]`` before each step and ``[B]`` after each fragment, 0 where it terminated.
+
+        The critic is asked once for all that the session did not give.
+        """
+        T, N = record.rewards.shape
+        given = [action.values for action in record.actions if action.values is not None]
+        if not self.values:
+            return torch.zeros(T, N), torch.zeros(layout.rows, device=device)
+        before = [] if given else record.observations
+        after = [
+            record.final.get((t, slot), self._observations[slot])
+            for t, slot in zip(layout.last_t.tolist(), layout.last_slot.tolist(), strict=True)
         ]
-        if cut:
-            rows = torch.tensor([row for row, _ in cut])
-            after = torch.from_numpy(np.stack([observation for _, observation in cut]))[:, None]
-            ones = torch.ones(len(cut), 1, dtype=torch.bool)
-            last = rollout.select(rows).replace(observations=after, mask=ones)
-            rollout.bootstrap[rows] = self.policy.value(last)[:, 0].to(rollout.bootstrap)
-        return rollout
+        answered = self._ask(np.concatenate([*before, np.stack(after)]), device)
+        alive = torch.from_numpy(~record.terminated[layout.last_t, layout.last_slot]).to(device)
+        bootstrap = torch.where(alive, answered[-layout.rows :], 0.0)
+        return torch.stack(given) if given else answered[: T * N].view(T, N), bootstrap
+
+    def _ask(self, observations: NDArray[Any], device: torch.device) -> Tensor:
+        """Return the critic's values ``[M]`` of observations ``[M, ...]``."""
+        M = len(observations)
+        none, numbers = torch.zeros(M, 1, device=device), torch.arange(M, device=device)
+        batch = Rollout(
+            mask=torch.ones(M, 1, dtype=torch.bool, device=device),
+            actions=none,
+            logprobs=none,
+            rewards=none,
+            values=none,
+            bootstrap=none[:, 0],
+            episode_ids=numbers,
+            scores=none[:, 0],
+            observations=torch.from_numpy(observations).to(device)[:, None],
+        )
+        return self.policy.value(batch)[:, 0].float()
+
+
+@dataclass
+class _Record:
+    """What happened in ``T`` steps of ``N`` slots.
+
+    :ivar final: what was seen last of an episode that was cut off, by step and slot.
+    """
+
+    length: int
+    slots: int
+    observations: list[NDArray[Any]] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    allowed: list[NDArray[np.bool_]] = field(default_factory=list)
+    final: dict[tuple[int, int], NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (self.length, self.slots)
+        self.rewards = np.zeros(shape, dtype=np.float32)
+        self.episodes = np.zeros(shape, dtype=np.int64)
+        self.terminated, self.truncated = np.zeros((2, *shape), dtype=bool)
 
 
 class Layout:

@@ -4,15 +4,20 @@ Losses are sums over the mask; callers divide once by the number of actions in t
 neither gradient accumulation nor ragged lengths change the result.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rltk.distributions import categorical_kl as categorical_kl
+from rltk.padding import without_padding
 
 
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     """Return the sum of ``x`` where the mask is True."""
-    return torch.where(mask, x, 0.0).sum()
+    return x.sum() if without_padding(mask) else torch.where(mask, x, 0.0).sum()
 
 
 def clipped_surrogate(
@@ -30,12 +35,17 @@ def clipped_surrogate(
         any ratio counts in full.
     :param clip_range_high: how far above 1 the ratio counts (Yu et al. 2025, "DAPO", section 3.1).
     """
-    ratio = torch.exp(logprobs - old_logprobs)
-    if clip_range is None:
-        return -advantages * ratio
-    high = clip_range if clip_range_high is None else clip_range_high
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + high)
-    return torch.maximum(-advantages * ratio, -advantages * clipped)
+
+    def loss_and_slope(logprobs: Tensor) -> tuple[Tensor, Tensor]:
+        ratio = torch.exp(logprobs - old_logprobs)
+        loss = -advantages * ratio
+        if clip_range is None:
+            return loss, loss
+        high = clip_range if clip_range_high is None else clip_range_high
+        clipped = -advantages * ratio.clamp(1.0 - clip_range, 1.0 + high)
+        return torch.maximum(loss, clipped), loss.masked_fill(clipped > loss, 0.0)
+
+    return _elementwise(loss_and_slope, logprobs)
 
 
 def clipped_surrogate_loss(
@@ -63,11 +73,18 @@ def clipped_value_error(
     The clipped form lets values move at most ``clip_range`` from the old ones (PPO's reference
     implementation); None leaves it out.
     """
-    squared_error = (values - returns) ** 2
-    if clip_range is not None:
-        clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
-        squared_error = torch.maximum(squared_error, (clipped - returns) ** 2)
-    return 0.5 * squared_error
+
+    def loss_and_slope(values: Tensor) -> tuple[Tensor, Tensor]:
+        slope = values - returns
+        squared_error = slope**2
+        if clip_range is not None:
+            clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
+            clipped_error = (clipped - returns) ** 2
+            slope = slope.masked_fill(clipped_error > squared_error, 0.0)
+            squared_error = torch.maximum(squared_error, clipped_error)
+        return 0.5 * squared_error, slope
+
+    return _elementwise(loss_and_slope, values)
 
 
 def clipped_value_loss(
@@ -104,3 +121,29 @@ def adapted_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float,
     """
     error = min(max(kl / target - 1.0, -0.2), 0.2)
     return kl_coef * (1.0 + error * episodes / horizon)
+
+
+def _elementwise(loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    """Return the loss of each entry of ``x``, differentiable once, in ``x`` alone.
+
+    For what every gradient step of a small network does: recording ten small operations and differentiating
+    each of them takes several times as long as the operations do.
+
+    :param loss_and_slope: returns the losses and their derivatives by the entries.
+    """
+    losses: Tensor = _Elementwise.apply(x, loss_and_slope)
+    return losses
+
+
+class _Elementwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+        loss, slope = loss_and_slope(x)
+        ctx.save_for_backward(slope)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return by_loss * slope, None

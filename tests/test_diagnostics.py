@@ -74,6 +74,6 @@ def test_the_exact_kl_is_of_the_old_policy_to_the_new():
     assert measure() == 0.0
     with torch.no_grad():
         old = policy.distribution_parameters(rollout)[mask].softmax(-1).double().numpy()
-        policy.actor[-1].bias.add_(torch.tensor([1.0, 0.0, -1.0, 0.5]))
+        policy.actor.layers()[-1][1].add_(torch.tensor([1.0, 0.0, -1.0, 0.5]))
         new = policy.distribution_parameters(rollout)[mask].softmax(-1).double().numpy()
     assert measure() == pytest.approx((old * np.log(old / new)).sum(-1).mean(), rel=1e-4)

@@ -88,3 +88,16 @@ def test_gradients_of_restricted_categoricals_to_the_second_order():
     assert torch.autograd.gradgradcheck(total, logits)
     (gradient,) = torch.autograd.grad(total(logits).sum(), logits)
     assert torch.equal(gradient[~ALLOWED], torch.zeros(4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)], ids=["logprobs", "entropy", "both"])
+def test_gradients_of_categoricals_to_the_second_order(used):
+    actions = torch.tensor([0, 2, 3])
+
+    def chosen(logits):
+        both = categorical_logprobs_and_entropy(logits, actions, restricted=False)
+        return [both[i] for i in used]
+
+    logits = normal(3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(chosen, logits)
+    assert torch.autograd.gradgradcheck(chosen, logits)

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from rltk.advantages import masked_mean, masked_variance, whiten
 from rltk.losses import (
     adapted_kl_coef,
     categorical_kl,
     clipped_surrogate,
     clipped_surrogate_loss,
+    clipped_value_error,
     clipped_value_loss,
     kl_k1,
     kl_k3,
     kl_shaped_rewards,
+    masked_sum,
     policy_gradient_loss,
     surrogate_loss,
 )
@@ -118,3 +121,26 @@ def test_the_kl_estimators_average_to_the_exact_divergence():
 def test_the_kl_controller_moves_in_proportion_and_within_limits(kl, expected):
     adapted = adapted_kl_coef(0.1, kl, target=6.0, horizon=10_000, episodes=256)
     assert adapted == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("clip_range", [None, 0.3])
+def test_gradients_by_hand_are_those_of_finite_differences(batch, clip_range):
+    logprobs, values = batch["logprobs"].requires_grad_(), batch["values"].requires_grad_()
+    old, advantages = batch["old"], batch["advantages"]
+    assert torch.autograd.gradcheck(
+        lambda x: clipped_surrogate(x, old, advantages, clip_range=clip_range), logprobs
+    )
+    assert torch.autograd.gradcheck(
+        lambda x: clipped_value_error(x, batch["old_values"], batch["returns"], clip_range=clip_range), values
+    )
+
+
+def test_a_mask_that_hides_nothing_changes_nothing(batch):
+    x, everything = batch["values"], torch.ones(SHAPE, dtype=torch.bool)
+    padded = torch.cat([x, torch.full((1, SHAPE[1]), 7.0)])
+    mask = torch.cat([everything, ~everything[:1]])
+    for function in (masked_sum, masked_mean, masked_variance):
+        torch.testing.assert_close(function(x, everything), function(padded, mask))
+    torch.testing.assert_close(whiten(x, everything), whiten(padded, mask)[:-1])
+    nothing = x[:0]
+    assert masked_mean(nothing, everything[:0]) == masked_sum(nothing, everything[:0]) == 0.0

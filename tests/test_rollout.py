@@ -41,7 +41,7 @@ def counter_policy():
     spaces = (Counter.observation_space, Counter.action_space)
     policy = MLPPolicy(MLPPolicy.Config(hidden_sizes=()), spaces=spaces, generator=torch_generator("counter"))
     with torch.no_grad():
-        policy.critic[0].weight.fill_(10.0)
+        policy.critic.layers()[0][0].fill_(10.0)
     return policy
 
 

@@ -92,9 +92,12 @@ class Categoricals(ActionDistribution):
         """Return actions by inverse CDF with one uniform a component, or the likeliest."""
         if allowed is not None:
             outputs = np.where(allowed, outputs, np.float32(-np.inf))
+        uniforms = None if stream is None else stream.uniform(len(self.sizes))
+        if len(self.sizes) == 1:
+            only, logprobs = _choose_category(outputs, uniforms)
+            return only.reshape(-1, *self.shape), logprobs
         actions = np.empty((len(outputs), len(self.sizes)), dtype=np.int64)
         logprobs = np.zeros(len(outputs), dtype=np.float32)
-        uniforms = None if stream is None else stream.uniform(len(self.sizes))
         for index, part in enumerate(self._parts):
             drawn = None if uniforms is None else uniforms[:, index : index + 1]
             actions[:, index], chosen = _choose_category(outputs[:, part], drawn)
@@ -181,7 +184,7 @@ def _choose_category(
     :param logits: ``[N, n]``; minus infinity is never taken.
     :param uniforms: ``[N, 1]``, or None for the likeliest.
     """
-    shifted = logits - logits.max(-1, keepdims=True)
+    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     cumulative = np.exp(shifted, dtype=np.float64).cumsum(-1)
     total = cumulative[:, -1:]
     if uniforms is None:
@@ -190,5 +193,5 @@ def _choose_category(
         # Below the total even where the product is rounded up to it: the last action may be a forbidden one.
         threshold = np.minimum(uniforms * total, np.nextafter(total, 0.0))
         actions = (cumulative <= threshold).sum(-1)
-    chosen = np.take_along_axis(shifted, actions[:, None], -1)[:, 0]
+    chosen = shifted[np.arange(len(shifted)), actions]
     return actions, (chosen - np.log(total[:, 0])).astype(np.float32)

@@ -7,11 +7,11 @@ import torch
 
 from rltk.advantages import with_gae
 from rltk.rng import torch_generator
-from rltk.training import load_weights
 from rltk.types import Rollout
 from rltk_algorithms.a2c import A2C
 from rltk_algorithms.ppo import PPO
 from rltk_policies.mlp import MLPPolicy
+from tests.mlp_layers import named_layers
 
 sb3 = pytest.importorskip("stable_baselines3")
 
@@ -48,16 +48,12 @@ def make_peer(kind, **options):
         "critic": [*peer.policy.mlp_extractor.value_net, peer.policy.value_net],
     }
     layers = {k: [m for m in v if isinstance(m, torch.nn.Linear)] for k, v in theirs.items()}
-    load_weights(
-        policy,
-        {
-            f"{network}.{2 * i}.{name}": getattr(layer, name).detach().clone()
-            for network, linears in layers.items()
-            for i, layer in enumerate(linears)
-            for name in ("weight", "bias")
-        }
-        | {"log_std": torch.zeros(0)},
-    )
+    ours = named_layers(policy)
+    with torch.no_grad():
+        for network, linears in layers.items():
+            for i, layer in enumerate(linears):
+                for kind in ("weight", "bias"):
+                    ours[f"{network}.{2 * i}.{kind}"].copy_(getattr(layer, kind))
     return peer, policy, layers
 
 
@@ -94,11 +90,12 @@ def rollout_of(peer):
 
 
 def assert_same_weights(policy, layers):
+    ours = named_layers(policy)
     for network, linears in layers.items():
-        ours = [m for m in getattr(policy, network) if isinstance(m, torch.nn.Linear)]
-        for mine, other in zip(ours, linears, strict=True):
-            torch.testing.assert_close(mine.weight, other.weight, rtol=1e-5, atol=1e-6)
-            torch.testing.assert_close(mine.bias, other.bias, rtol=1e-5, atol=1e-6)
+        for i, other in enumerate(linears):
+            for kind in ("weight", "bias"):
+                mine = ours[f"{network}.{2 * i}.{kind}"]
+                torch.testing.assert_close(mine, getattr(other, kind).detach(), rtol=1e-5, atol=1e-6)
 
 
 def descend(algorithm, rollout, rate=1.0):

@@ -28,7 +28,7 @@ def make_policy():
     ).double()
     with torch.no_grad():
         # The small initial output layer hides mistakes: nearly uniform policies have a tiny Fisher matrix.
-        policy.actor[-1].weight.mul_(100.0)
+        policy.actor.layers()[-1][0].mul_(100.0)
     return policy
 
 

@@ -16,6 +16,7 @@ from rltk.types import Rollout
 from rltk_policies.mlp import MLPPolicy
 from tests.benchmarks.control import HERE, PEERS
 from tests.benchmarks.sb3_translation import sb3_job
+from tests.mlp_layers import named_layers
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,7 +33,7 @@ def make_policy(environment: str) -> MLPPolicy:
     config = MLPPolicy.Config(hidden_sizes=(16, 8), initial_log_std=-0.4)
     policy = MLPPolicy(config, spaces=spaces, generator=torch_generator("weights"))
     with torch.no_grad():
-        policy.actor[-1].weight.mul_(50.0)  # so that actions matter
+        policy.actor.layers()[-1][0].mul_(50.0)  # so that actions matter
     return policy
 
 
@@ -81,9 +82,8 @@ def as_rollout(batch: dict[str, np.ndarray]) -> Rollout:
 def peers_update(job: dict[str, Any], policy: MLPPolicy, batch: dict[str, np.ndarray]) -> dict[str, Any]:
     starts = np.concatenate([np.ones((1, ENVS), dtype=bool), batch["ended"][:-1]])
     arrays = {**batch, "starts": starts, "dones": batch["ended"][-1]}
-    weights = {name: weight for name, weight in policy.state_dict().items() if weight.numel()}
     job |= {"batch": {name: array.tolist() for name, array in arrays.items()}}
-    job |= {"weights": {name: weight.tolist() for name, weight in weights.items()}}
+    job |= {"weights": {name: weight.tolist() for name, weight in named_layers(policy).items()}}
     command = [str(PEERS), str(HERE / "peers_update.py")]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -130,10 +130,6 @@ def assert_alike(ours: dict[str, torch.Tensor], theirs: dict[str, Any], **tolera
         )
 
 
-def weights_of(policy: MLPPolicy) -> dict[str, torch.Tensor]:
-    return {name: weight.detach() for name, weight in policy.named_parameters() if weight.numel()}
-
-
 @pytest.mark.parametrize("environment", SPACES, ids=SPACES.values())
 def test_advantages_and_returns(environment: str) -> None:
     from rltk.advantages import with_gae
@@ -156,7 +152,7 @@ WHOLE = {"minibatch_size": STEPS * ENVS}
 def test_ppos_loss_and_gradient(environment: str) -> None:
     options = {**PPO, **WHOLE, "epochs": 1, "normalize_advantages": False, "max_grad_norm": 1000.0}
     policy, metrics, answer = both(environment, "ppo", **options)
-    gradients = {name: weight.grad for name, weight in policy.named_parameters() if weight.grad is not None}
+    gradients = named_layers(policy, lambda parameter: parameter.grad)
     assert_alike(gradients, answer["gradients"], rtol=1e-4, atol=1e-6)
     logged = answer["logged"]
     pairs = {
@@ -176,7 +172,7 @@ def test_ppos_loss_and_gradient(environment: str) -> None:
 def test_ppos_weights_after_some_epochs(environment: str) -> None:
     options = {**PPO, **WHOLE, "epochs": 5, "normalize_advantages": False, "max_grad_norm": 0.3}
     policy, _, answer = both(environment, "ppo", **options, learning_rate=1e-3)
-    assert_alike(weights_of(policy), answer["weights"], rtol=1e-4, atol=2e-6)
+    assert_alike(named_layers(policy), answer["weights"], rtol=1e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("environment", SPACES, ids=SPACES.values())
@@ -184,9 +180,10 @@ def test_normalised_advantages_differ_by_the_unbiased_deviation_alone(environmen
     options = {**PPO, **WHOLE, "epochs": 1, "entropy_coef": 0.0, "max_grad_norm": 1000.0}
     policy, _, answer = both(environment, "ppo", **options)
     n = STEPS * ENVS
+    gradients = named_layers(policy, lambda parameter: parameter.grad)
     actor = {
-        name: weight.grad * ((n - 1) / n) ** 0.5
-        for name, weight in policy.named_parameters()
+        name: gradient * ((n - 1) / n) ** 0.5
+        for name, gradient in gradients.items()
         if name.startswith("actor")
     }
     theirs = {name: answer["gradients"][name] for name in actor}
@@ -198,7 +195,7 @@ def test_normalised_advantages_differ_by_the_unbiased_deviation_alone(environmen
 def test_a2cs_weights(environment: str, optimizer: str) -> None:
     options = {"optimizer": optimizer, "entropy_coef": 0.02, "epsilon": 1e-5}
     policy, _, answer = both(environment, "a2c", **options)
-    assert_alike(weights_of(policy), answer["weights"], rtol=1e-4, atol=2e-6)
+    assert_alike(named_layers(policy), answer["weights"], rtol=1e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("environment", SPACES, ids=SPACES.values())
@@ -211,7 +208,7 @@ def test_trpos_weights(environment: str) -> None:
     before, after = (p.distribution_parameters(rollout).detach() for p in (old, policy))
     reverse = policy.kl_divergence(after, before)[rollout.mask].mean()
     assert float(reverse) == pytest.approx(answer["logged"]["train/kl_divergence_loss"], rel=1e-2)
-    assert_alike(weights_of(policy), answer["weights"], rtol=1e-3, atol=1e-4)
+    assert_alike(named_layers(policy), answer["weights"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("environment", SPACES, ids=SPACES.values())
@@ -220,9 +217,9 @@ def test_trpos_step_where_the_line_search_shortens_it(environment: str) -> None:
     options = {"damping": 1e-3, "cg_iterations": 15, "critic_epochs": 1}
     policy, metrics, answer = both(environment, "trpo", **WHOLE, **options)
     assert metrics["step_fraction"] == pytest.approx(0.8**3)
-    before = weights_of(make_policy(environment))
+    before = named_layers(make_policy(environment))
     actor = [name for name in before if not name.startswith("critic")]
-    ours = torch.cat([(weights_of(policy)[name] - before[name]).flatten() for name in actor])
+    ours = torch.cat([(named_layers(policy)[name] - before[name]).flatten() for name in actor])
     theirs = torch.cat([(torch.tensor(answer["weights"][name]) - before[name]).flatten() for name in actor])
     assert float(ours @ theirs / (ours.norm() * theirs.norm())) > 0.9999
     assert float(ours.norm()) == pytest.approx(float(theirs.norm()), rel=0.01)

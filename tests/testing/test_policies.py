@@ -4,6 +4,7 @@ Policies of text, whose sessions have more to remember, are in test_text_policie
 """
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,10 @@ class NarrowEntropy(BoxOnly):
     def logprobs_and_entropy(self, parameters, actions):
         logprobs, entropy = super().logprobs_and_entropy(parameters, actions)
         return logprobs, entropy / 2
+
+    def evaluate(self, batch):
+        evaluation = super().evaluate(batch)
+        return dataclasses.replace(evaluation, entropy=evaluation.entropy / 2)
 
 
 def test_a_policy_of_continuous_actions_alone_passes():

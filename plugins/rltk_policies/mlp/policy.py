@@ -17,11 +17,14 @@ from rltk.distributions import restrict
 from rltk.errors import UserError
 from rltk.interfaces import ComponentConfig
 from rltk.normalization import RunningMoments
+from rltk.padding import without_padding
 from rltk.policy import Policy
 from rltk.types import Evaluation, Rollout
 from rltk_policies.action_distributions import learnable_distribution
 from rltk_policies.mlp.features import Features
-from rltk_policies.mlp.networks import Activation, InitialWeights, build_network
+from rltk_policies.mlp.networks import InitialWeights, build_network
+from rltk_policies.mlp.numpy_evaluation import evaluate_in_numpy
+from rltk_policies.mlp.numpy_layers import Activation
 from rltk_policies.mlp.session import MLPSession
 
 WEIGHTS = "model.safetensors"
@@ -99,15 +102,14 @@ class MLPPolicy(Policy):
 
     def evaluate(self, batch: Rollout) -> Evaluation:
         """Return log-probabilities, entropies and values; see :meth:`rltk.policy.Policy.evaluate`."""
+        if batch.mask.is_cpu:
+            return evaluate_in_numpy(self, self._features(batch), batch)
         logprobs, entropy = self.logprobs_and_entropy(self.distribution_parameters(batch), batch.actions)
-        mask = batch.mask
-        return Evaluation(
-            torch.where(mask, logprobs, 0.0), torch.where(mask, entropy, 0.0), self.value(batch)
-        )
+        return Evaluation(_masked(logprobs, batch.mask), _masked(entropy, batch.mask), self.value(batch))
 
     def value(self, batch: Rollout) -> Tensor:
         """Return the critic's values ``[B, T]``."""
-        return torch.where(batch.mask, self.critic(self._features(batch))[..., 0], 0.0)
+        return _masked(self.critic(self._features(batch)).squeeze(-1), batch.mask)
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits ``[B, T, n]``, minus infinity where not allowed, those of several components side by
@@ -172,6 +174,10 @@ class MLPPolicy(Policy):
     def _raw_features(self, batch: Rollout) -> Tensor:
         assert batch.observations is not None
         return self.features.in_torch(batch.observations, self.log_std.dtype)
+
+
+def _masked(x: Tensor, mask: Tensor) -> Tensor:
+    return x if without_padding(mask) else torch.where(mask, x, 0.0)
 
 
 def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:

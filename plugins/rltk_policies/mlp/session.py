@@ -10,7 +10,7 @@ import torch
 from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream
 from rltk.types import Action
-from rltk_policies.mlp.networks import in_numpy, numpy_of
+from rltk_policies.mlp.networks import numpy_of
 
 if TYPE_CHECKING:
     from rltk_policies.mlp.policy import MLPPolicy
@@ -20,8 +20,7 @@ class MLPSession(MaskableSession):
     """Acting without memory."""
 
     def __init__(self, policy: MLPPolicy) -> None:
-        activation = policy.config.activation
-        self.actor, self.critic = (in_numpy(net, activation) for net in (policy.actor, policy.critic))
+        self.actor = policy.actor.in_numpy()
         self.distribution, self.log_std = policy.distribution, numpy_of(policy.log_std)
         self.features, self.moments, self.clip = policy.features, policy.moments, policy.clip
 
@@ -34,12 +33,14 @@ class MLPSession(MaskableSession):
         deterministic: bool = False,
         allowed: np.ndarray | None = None,
     ) -> Action:
-        """Choose one action a slot; see :meth:`rltk.policy.MaskableSession.act`."""
+        """Choose one action a slot; see :meth:`rltk.policy.MaskableSession.act`.
+
+        Without values: those of a whole rollout take little longer than those of one step.
+        """
         features = self.features.in_numpy(observations)
         if self.moments is not None:
             features = self.moments.normalize(torch.from_numpy(features), clip=self.clip).numpy()
         actions, logprobs = self.distribution.choose(
             self.actor(features), self.log_std, None if deterministic else stream, allowed
         )
-        values = self.critic(features)[:, 0]
-        return Action(torch.from_numpy(actions), torch.from_numpy(logprobs), torch.from_numpy(values))
+        return Action(torch.from_numpy(actions), torch.from_numpy(logprobs))

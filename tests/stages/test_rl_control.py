@@ -77,6 +77,13 @@ def text_recipe(tmp_path: Path) -> Path:
     return path
 
 
+def test_metrics_are_recorded_at_an_interval_and_at_the_end(tmp_path: Path) -> None:
+    options = ["rl.algorithm.name=a2c", *SMALL, "rl.iterations=5", "rl.log_interval=2"]
+    train(load_recipe("cartpole", options), tmp_path / "run")
+    records = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert [record["step"] for record in records if record["stage"] == "rl"] == [2, 4, 5]
+
+
 def test_fragments_are_learned_from_and_scales_are_kept(tmp_path: Path) -> None:
     overrides = [*SMALL, "rl.normalize_rewards=true", "rl.policy.normalize_observations=true"]
     summary = train(load_recipe("cartpole", overrides), tmp_path / "run")

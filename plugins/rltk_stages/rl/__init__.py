@@ -88,6 +88,9 @@ class ReinforcementLearning(Stage):
         max_tokens_per_batch: int = Field(
             8192, ge=1, description="Padded size of the reference's forward passes."
         )
+        log_interval: int = Field(
+            1, ge=1, description="Iterations from one record of metrics to the next; the last is recorded too."
+        )
 
     config: Config
     #: What is trained.
@@ -122,7 +125,8 @@ class ReinforcementLearning(Stage):
             except NonFiniteError as error:
                 where = f"stages.{context.name}, iteration {iteration + 1}, {error.where}"
                 raise NonFiniteError(where, error.what, got=error.got, fix=error.fix) from error
-            context.log(iteration + 1, config.iterations, {f"rl/{k}": v for k, v in self.metrics.items()})
+            if (iteration + 1) % config.log_interval == 0 or iteration + 1 == config.iterations:
+                context.log(iteration + 1, config.iterations, {f"rl/{k}": v for k, v in self.metrics.items()})
             context.checkpoint(iteration + 1, lambda: self._state(policy, algorithm))
         envs.close()
         policy.save(context.directory / "policy")

@@ -89,7 +89,7 @@ class ReinforcementLearning(Stage):
             8192, ge=1, description="Padded size of the reference's forward passes."
         )
         log_interval: int = Field(
-            1, ge=1, description="Iterations from one record of metrics to the next; the last is recorded too."
+            1, ge=1, description="Iterations from one record of metrics to the next; the last is recorded."
         )
 
     config: Config

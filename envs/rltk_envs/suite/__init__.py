@@ -18,6 +18,7 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.copying import Copy
     from rltk_envs.suite.countdown import Countdown
     from rltk_envs.suite.reversing import Reverse
+    from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
 
-    return [Arithmetic, Brackets, Copy, Countdown, Reverse, Sort]
+    return [Arithmetic, Brackets, Copy, Countdown, Reverse, Sentiment, Sort]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rltk.interfaces import ComponentConfig, Environment, Row, Split
+from rltk.interfaces import ComponentConfig, Environment, Labeler, Row, Split
 from rltk_envs.instruct.tasks import split_of
 from rltk_envs.suite.mistakes import spoiled
 
@@ -159,6 +159,12 @@ class SuiteEnvironment(Environment):
             for row, said in zip(rows, right, strict=True)
         ]
 
+    def labelers(self, group: Literal["train", "heldout"]) -> Sequence[Labeler]:
+        """Return four labelers to learn from, or two others to evaluate with; they see the gold score."""
+        from rltk_envs.suite.labelers import HELDOUT, TRAIN, GoldLabeler
+
+        return [GoldLabeler(name, self.gold) for name in (TRAIN if group == "train" else HELDOUT)]
+
     def corpus(self, split: Split) -> Iterator[str]:
         """Yield the demonstrations, each as one line."""
         return map(self._line, self.demonstrations(split))
@@ -199,11 +205,15 @@ class SuiteEnvironment(Environment):
         in_vain = 0
         while len(rows) < count and in_vain < _PATIENCE:
             row = self.draw(rng, self.config.level)
-            new = row["prompt"] not in rows and split_of(row["prompt"]) == split
+            new = self.identity(row) not in rows and split_of(row["prompt"]) == split
             in_vain = 0 if new else in_vain + 1
             if new:
-                rows[row["prompt"]] = row
+                rows[self.identity(row)] = row
         return list(rows.values())
+
+    def identity(self, row: Row) -> str:
+        """Return what no two rows of a split have in common: the prompt."""
+        return str(row["prompt"])
 
     def _random(self, *parts: str) -> Random:
         from rltk.rng import derive_seed  # loads torch, which a list of environments does not wait for

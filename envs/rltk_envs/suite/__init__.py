@@ -17,8 +17,9 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.brackets import Brackets
     from rltk_envs.suite.copying import Copy
     from rltk_envs.suite.countdown import Countdown
+    from rltk_envs.suite.guess_number import GuessNumber
     from rltk_envs.suite.reversing import Reverse
     from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
 
-    return [Arithmetic, Brackets, Copy, Countdown, Reverse, Sentiment, Sort]
+    return [Arithmetic, Brackets, Copy, Countdown, GuessNumber, Reverse, Sentiment, Sort]

@@ -19,6 +19,7 @@ COMPONENTS = {
     "rltk/Brackets-v0": "rltk_envs.suite.brackets:Brackets",
     "rltk/Copy-v0": "rltk_envs.suite.copying:Copy",
     "rltk/Countdown-v0": "rltk_envs.suite.countdown:Countdown",
+    "rltk/GuessNumber-v0": "rltk_envs.suite.guess_number:GuessNumber",
     "rltk/Reverse-v0": "rltk_envs.suite.reversing:Reverse",
     "rltk/Sentiment-v0": "rltk_envs.suite.sentiment:Sentiment",
     "rltk/Sort-v0": "rltk_envs.suite.sorting:Sort",

@@ -16,10 +16,12 @@ from rltk_envs.instruct.tasks import split_of
 from rltk_envs.suite import rltk_environments
 from rltk_envs.suite.arithmetic import Arithmetic
 from rltk_envs.suite.brackets import Brackets, may_follow
+from rltk_envs.suite.games import Game
 from rltk_envs.suite.gym_ids import COMPONENTS as BY_ID
 from rltk_envs.suite.sorting import Sort
 
 COMPONENTS = rltk_environments()
+ONE_TURN = [component for component in COMPONENTS if not issubclass(component, Game)]
 SPLITS = ("train", "validation", "test")
 SMALL = {"num_prompts": 60, "heldout_prompts": 30, "num_demonstrations": 60, "heldout_demonstrations": 30}
 
@@ -46,7 +48,8 @@ def test_they_pass_gymnasiums_checker_by_their_ids(gym_id):
 def test_every_component_has_an_id():
     found = [gym.envs.registration.load_env_creator(path) for path in BY_ID.values()]
     assert found == COMPONENTS
-    assert [gym_id.split("/")[1].split("-")[0].lower() for gym_id in BY_ID] == [c.name for c in COMPONENTS]
+    names = [component.name.replace("_", "") for component in COMPONENTS]
+    assert [gym_id.split("/")[1].split("-")[0].lower() for gym_id in BY_ID] == names
 
 
 def test_ids_take_the_options_of_the_component_and_of_the_text_environment():
@@ -60,10 +63,11 @@ def test_ids_take_the_options_of_the_component_and_of_the_text_environment():
 @by_name
 def test_splits_are_apart_and_prompts_are_never_repeated(component):
     environment = made(component)
-    prompts = {split: [row["prompt"] for row in environment.prompts(split)] for split in SPLITS}
-    for split, texts in prompts.items():
-        assert len(set(texts)) == len(texts) and {split_of(text) for text in texts} == {split}
-        demonstrated = {row["prompt"] for row in environment.demonstrations(split)}
+    for split in SPLITS:
+        rows = environment.prompts(split)
+        assert len({environment.identity(row) for row in rows}) == len(rows)
+        assert {split_of(row["prompt"]) for row in rows} == {split}
+        demonstrated = {row["prompt"] for row in environment.demonstrations(split) if not row.get("turns")}
         assert {split_of(text) for text in demonstrated} == {split}
 
 
@@ -85,7 +89,7 @@ def test_the_seed_decides_which_prompts_and_nothing_else_does(component):
     assert made(component).prompts("test") == made(component, num_prompts=3).prompts("test")
 
 
-@by_name
+@pytest.mark.parametrize("component", ONE_TURN, ids=lambda component: component.name)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_demonstrations_are_as_often_mistaken_as_asked_for(component, share):
     environment = made(component, num_demonstrations=300, level="medium", mistaken_share=share)
@@ -105,7 +109,7 @@ def test_the_tokenizer_writes_what_it_reads_in_one_token_a_word(component):
         tokens = tokenizer.encode(text)
         assert tokenizer.decode(tokens) == text and tokenizer.unk_token_id not in tokens
         assert len(tokens) == len(environment.split_words(text))
-        assert text in list(environment.corpus("train"))
+        assert any(line.startswith(text) for line in environment.corpus("train"))
 
 
 @by_name

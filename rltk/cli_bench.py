@@ -53,13 +53,23 @@ def bench(
     run: Annotated[Path | None, typer.Option(help="Where to keep it (default runs/NAME-TIME).")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that cells are spread over.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the bench in --run.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write the report of the bench in this directory again; baseline=, margin= apply."
+        ),
+    ] = None,
     plugin: Plugins = None,
     strict: Strict = False,
     debug: Debug = False,
 ) -> None:
     """Compare policies in environments, on the same prompts and with the same seeds."""
     from rltk.bench.command import bench as command
+    from rltk.bench.command import report as write_report
 
+    if report is not None:
+        write_report(report, arguments or [], plugins=plugin or [], strict=strict)
+        return
     options = {"policies": policies, "environments": envs, "seeds": seeds, "episodes": episodes}
     played = command(
         arguments or [],

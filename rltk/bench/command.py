@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rltk.bench.config import read_bench
+from rltk.bench.config import read_bench, read_report_options
 from rltk.errors import Interrupted, UserError
 from rltk.registry import load_plugins
 
@@ -47,7 +47,7 @@ def bench(
         again = " ".join(["rltk bench", f"--run {directory} --resume", *(f"-p {item}" for item in plugins)])
         print(f"rltk: interrupted, finished cells kept. Go on with: {again}", file=sys.stderr)
         raise
-    _show(directory, outcome.plan.left_out)
+    _show(directory)
     for cell, reason in outcome.errors.items():
         print(f"rltk: error: {cell}: {reason}", file=sys.stderr)
     if outcome.errors:
@@ -57,12 +57,18 @@ def bench(
     return not outcome.errors
 
 
-def _show(directory: Path, left_out: Any) -> None:
-    from rltk.bench.results import read_results
-    from rltk.bench.table import score_table
-    from rltk.commands import print_table
+def report(directory: Path, overrides: Sequence[str], *, plugins: Sequence[str], strict: bool) -> None:
+    """Write the report of a bench anew from its records and show it; nothing is played.
 
-    print_table(*score_table(read_results(directory)))
-    for (policy, environment), reason in left_out.items():
-        print(f"left out: {policy} in {environment}: {reason}")
-    print(f"\nrecords: {directory / 'cells'}")
+    :param overrides: ``baseline=POLICY`` and ``margin=NUMBER`` replace the config's.
+    """
+    load_plugins(plugins, strict=strict)
+    _show(directory, **read_report_options(overrides))
+
+
+def _show(directory: Path, **options: Any) -> None:
+    from rltk.bench.report import write_report
+    from rltk.bench.reporting.terminal import print_summary
+
+    print_summary(write_report(directory, **options))
+    print(f"\nreport: {directory / 'summary.md'}")

@@ -59,6 +59,15 @@ class BenchConfig(BaseModel):
     reference: str | None = Field(
         None, description="The policy that KL is measured to, by its name; null measures none."
     )
+    baseline: str | None = Field(
+        None,
+        description="The policy that others are compared with; null: the reference, or else the first.",
+    )
+    margin: float = Field(
+        0.02,
+        ge=0,
+        description="Smallest difference of interest, as a share of the way from random to the oracle.",
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N."
     )
@@ -70,6 +79,15 @@ class BenchConfig(BaseModel):
     def resolved(self) -> dict[str, Any]:
         """Return the config with every default filled in, as plain YAML values; itself a valid config."""
         return self.model_dump(mode="json")
+
+
+class ReportOptions(BaseModel):
+    """What a report of a finished bench may have in place of the config's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    baseline: str | None = Field(None, description="The policy that others are compared with.")
+    margin: float | None = Field(None, ge=0, description="Smallest difference of interest.")
 
 
 def read_bench(path: Path | None, given: Mapping[str, Any], overrides: Sequence[str]) -> BenchConfig:
@@ -89,6 +107,20 @@ def read_bench(path: Path | None, given: Mapping[str, Any], overrides: Sequence[
     return validate_bench(tree, path.name if path is not None else "bench")
 
 
+def read_report_options(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what ``baseline=POLICY`` and ``margin=NUMBER`` ask of a report.
+
+    :raises UserError: another key, or no such value.
+    """
+    options: dict[str, Any] = {}
+    for override in overrides:
+        _override(options, override)
+    try:
+        return ReportOptions(**options).model_dump()
+    except ValidationError as error:
+        raise user_error(one_line(error, ReportOptions), "--report") from error
+
+
 def validate_bench(tree: Mapping[str, Any], where: str) -> BenchConfig:
     """Return the bench that a mapping describes.
 
@@ -99,9 +131,10 @@ def validate_bench(tree: Mapping[str, Any], where: str) -> BenchConfig:
         config = BenchConfig.model_validate(_with_named_policies(tree))
     except ValidationError as error:
         raise user_error(one_line(error, BenchConfig), where) from origin(one_line(error, BenchConfig))
-    if config.reference is not None and config.reference not in config.policies:
-        fix = suggestion(config.reference, config.policies)
-        raise UserError("reference", "it names none of the policies", got=config.reference, fix=fix)
+    for key, named in (("reference", config.reference), ("baseline", config.baseline)):
+        if named is not None and named not in config.policies:
+            fix = suggestion(named, config.policies)
+            raise UserError(key, "it names none of the policies", got=named, fix=fix)
     if config.episodes % config.samples:
         fix = f"set episodes to a multiple of {config.samples}"
         raise UserError("episodes", "no multiple of samples", got=config.episodes, fix=fix)

@@ -36,12 +36,12 @@ def read_results(directory: Path) -> Results:
 
     :raises UserError: there is no bench, or a file of it is broken.
     """
-    if not (directory / PLAN).is_file():
+    written = directory / "config.yaml"
+    if not (directory / PLAN).is_file() or not written.is_file():
         fix = "name the directory that `rltk bench` made"
         raise UserError(str(directory), "no bench is here", fix=fix)
-    written = directory / "config.yaml"
     config = validate_bench(yaml_io.parse(written.read_text(encoding="utf-8"), str(written)), str(written))
-    plan: dict[str, Any] = json.loads((directory / PLAN).read_text(encoding="utf-8"))
+    plan = _read_plan(directory / PLAN, config)
     records: list[Record] = []
     errors: dict[str, str] = {}
     for item in plan["policies"]:
@@ -54,3 +54,19 @@ def read_results(directory: Path) -> Results:
                 count = plan["environments"][environment]["episodes"]
                 records += read_records(directory / cell.path, count)
     return Results(config, plan, records, errors)
+
+
+def _read_plan(path: Path, config: BenchConfig) -> dict[str, Any]:
+    fix = "go on with rltk bench --run DIR --resume, or play a new bench"
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}", f"no JSON ({error.msg})", fix=fix) from error
+    keys = {"environments", "policies", "left_out"}
+    if (
+        not isinstance(plan, dict)
+        or not keys <= plan.keys()
+        or {*plan["environments"]} != {*config.environments}
+    ):
+        raise UserError(str(path), "no plan of this bench", fix=fix)
+    return plan

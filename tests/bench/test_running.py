@@ -10,9 +10,10 @@ import pytest
 
 import rltk.bench.workshop
 from rltk.bench.plan import Cell
+from rltk.bench.reporting.tables import score_table
 from rltk.bench.results import read_results
 from rltk.bench.running import run_bench
-from rltk.bench.table import score_table
+from rltk.bench.summary import summarise
 from rltk.errors import Interrupted, UserError
 from tests.bench.conftest import WORLD, config_of, contents, play
 
@@ -117,8 +118,8 @@ def test_a_failed_cell_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
     log = (tmp_path / "b" / "error.log").read_text()
     assert log.count("Traceback") == 2
     assert "world.py" in log
-    header, rows = score_table(results)
-    assert (header, rows[1]) == (["policy", "echo"], ["broken", "ERROR (2)"])
+    header, rows = score_table(summarise(results))
+    assert (header, rows[1]) == (["policy", "echo"], ["broken", "ERROR 2/2"])
 
 
 def test_failed_cells_are_tried_again_and_finished_ones_left(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""How policies did over all environments at once: aggregates, profiles and strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rltk import stats
+from rltk.bench.grids import RESAMPLES, Grids, Interval
+from rltk.bench.standings import Standing, bounds_of
+from rltk.stats import Level
+from rltk.stats.grids import Grid
+
+#: Where performance profiles are drawn.
+THRESHOLDS = tuple(round(number / 50, 2) for number in range(51))
+
+
+@dataclass(frozen=True)
+class Overall:
+    """A policy over the shared environments; None where it did not finish them all.
+
+    :param aggregates: ``mean``, ``iqm``, ``median`` and ``optimality_gap`` of normalised scores.
+    :param profile: share of runs above each of :data:`THRESHOLDS`.
+    :param strength: Bradley-Terry on the scale of Elo.
+    """
+
+    policy: str
+    aggregates: dict[str, Interval] | None = None
+    profile: tuple[Interval, ...] | None = None
+    strength: Interval | None = None
+
+
+def shared_environments(grids: Grids, standings: Sequence[Standing]) -> tuple[str, ...]:
+    """Return the environments that all policies can be compared in at once.
+
+    Those with bounds that no policy is left out of; without any, the environment of a bench that has one.
+    """
+    config = grids.results.config
+    left_out = {standing.environment for standing in standings if standing.status == "left out"}
+    open_to_all = [name for name in config.environments if name not in left_out]
+    bounded = tuple(name for name in open_to_all if bounds_of(grids, name))
+    return bounded or (tuple(open_to_all) if len(config.environments) == 1 else ())
+
+
+def finishers(standings: Sequence[Standing], environments: Sequence[str]) -> list[str]:
+    """Return the policies that finished every cell of the environments."""
+    within = [standing for standing in standings if standing.environment in environments]
+    flawed = {standing.policy for standing in within if standing.status != "complete"}
+    return [policy for policy in dict.fromkeys(item.policy for item in within) if policy not in flawed]
+
+
+def overall(grids: Grids, policies: Sequence[str], environments: Sequence[str]) -> list[Overall]:
+    """Return every policy of the bench over some environments; numbers of those in ``policies`` only."""
+    strengths = _strengths(grids, policies, environments)
+    return [
+        Overall(
+            policy,
+            *(_normalised(grids, policy, environments) if policy in policies else (None, None)),
+            strength=strengths.get(policy),
+        )
+        for policy in grids.results.config.policies
+    ]
+
+
+def _normalised(
+    grids: Grids, policy: str, environments: Sequence[str]
+) -> tuple[dict[str, Interval] | None, tuple[Interval, ...] | None]:
+    """Return aggregates and profile; None of them where scores cannot be normalised."""
+    scores: dict[str, Grid] = {}
+    ends: list[float] = []
+    for name in environments:
+        bounds = bounds_of(grids, name)
+        if bounds is None:
+            return None, None
+        scores[name] = stats.normalised_score(grids.runs(policy, name), bounds)
+        ends += stats.normalised_score(grids.range([name]), bounds).tolist()
+    limits = dict.fromkeys(stats.AGGREGATES, (min(ends), max(ends))) | {"optimality_gap": (0.0, np.inf)}
+    aggregates = {
+        name: grids.estimate(name, policy, scores, bounds=limits[name]) for name in stats.AGGREGATES
+    }
+    return aggregates, _profile(grids, policy, scores)
+
+
+def _profile(grids: Grids, policy: str, scores: dict[str, Grid]) -> tuple[Interval, ...]:
+    grids_of_all = list(scores.values())
+    wanted: list[Level] = ["seed", "prompt"] if grids.is_trained_anew(policy, list(scores)) else ["prompt"]
+    over = stats.estimable_levels(grids_of_all, wanted)
+    if not over:
+        runs = stats.grids.run_scores(grids_of_all)
+        shares = stats.aggregates.performance_profile(runs, THRESHOLDS).tolist()
+        return tuple(Interval(share, None, None) for share in shares)
+    generator = grids.generator("profile", policy, *scores)
+    profile = stats.performance_profile(
+        grids_of_all, THRESHOLDS, over=over, generator=generator, resamples=RESAMPLES
+    )
+    ends = zip(profile.values.tolist(), profile.low.tolist(), profile.high.tolist(), strict=True)
+    return tuple(Interval(*point) for point in ends)
+
+
+def _strengths(grids: Grids, policies: Sequence[str], environments: Sequence[str]) -> dict[str, Interval]:
+    """Return Bradley-Terry strengths from who scored more on each prompt, as Elo."""
+    means = _prompt_means(grids, policies, environments)
+    if len(policies) < 2 or means.shape[1] < 2:
+        return {}
+    first, second, points, prompts = stats.comparisons_from_scores(means)
+    strengths = stats.bradley_terry_intervals(
+        first,
+        second,
+        points,
+        prompts.tolist(),
+        policies=len(policies),
+        generator=grids.generator("strengths", *policies, *environments),
+        resamples=RESAMPLES,
+    )
+    scales = (stats.elo(part).tolist() for part in (strengths.values, strengths.low, strengths.high))
+    return {policy: Interval(*ends) for policy, *ends in zip(policies, *scales, strict=True)}
+
+
+def _prompt_means(grids: Grids, policies: Sequence[str], environments: Sequence[str]) -> np.ndarray:
+    """Return ``[M, P]`` mean scores on every prompt of the environments."""
+    columns = []
+    for name in environments:
+        played = [grids.records(policy, name) for policy in policies]
+        prompts = list(dict.fromkeys(record.prompt_key for records in played for record in records))
+        rows = []
+        for records in played:
+            grid = stats.score_grid(
+                [0] * len(records),
+                [record.prompt_key for record in records],
+                [record.score for record in records],
+                all_prompts=prompts,
+            )
+            rows.append(np.nanmean(grid[0], axis=1))
+        columns.append(np.array(rows))
+    return np.concatenate(columns, axis=1) if columns and policies else np.zeros((0, 0))

@@ -1,0 +1,1 @@
+"""What is made of a summary: tables, Markdown, CSV and a page."""

@@ -21,5 +21,6 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.reversing import Reverse
     from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
+    from rltk_envs.suite.twenty_questions import TwentyQuestions
 
-    return [Arithmetic, Brackets, Copy, Countdown, GuessNumber, Reverse, Sentiment, Sort]
+    return [Arithmetic, Brackets, Copy, Countdown, GuessNumber, Reverse, Sentiment, Sort, TwentyQuestions]

@@ -39,7 +39,7 @@ class Game(SuiteEnvironment):
 
     The secret said in as few turns as a perfect player needs at worst is worth 1, each turn more halves that,
     and after three more the game is lost. A row is a prompt with a ``secret`` and ``needed``, the turns of a
-    perfect player; the same prompt comes with several secrets, so that none can be learnt by heart.
+    perfect player. Each prompt comes with all secrets that it can have, so that none can be learnt by heart.
     """
 
     class Config(SuiteEnvironment.Config):
@@ -69,6 +69,10 @@ class Game(SuiteEnvironment):
     def __init__(self, config: Any, *, seed: int) -> None:
         super().__init__(config, seed=seed)
         self.max_turns = self.needed[config.level] + EXTRA_TURNS
+
+    @abstractmethod
+    def secrets(self, row: Row) -> list[str]:
+        """Return what may be the secret, as far as the prompt tells."""
 
     @abstractmethod
     def answer(self, row: Row, turns: Turns, said: str) -> str:
@@ -116,6 +120,13 @@ class Game(SuiteEnvironment):
             "max_turns": self.max_turns,
             "max_reply_tokens": answer,
         }
+
+    def prompts(self, split: Split) -> list[Row]:
+        """Return rows with ``prompt`` and ``secret``; the games of a prompt stand side by side."""
+        drawn = super().prompts(split)
+        once = {row["prompt"]: row for row in drawn}.values()
+        games = [{**row, "secret": secret} for row in once for secret in self.secrets(row)]
+        return games[: len(drawn)]
 
     def demonstrations(self, split: Split) -> list[Row]:
         """Return a row for each turn of each game; its prompt is the game so far, its ``turns`` too."""

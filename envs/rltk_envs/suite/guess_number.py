@@ -41,6 +41,10 @@ class GuessNumber(Game):
         told = {"prompt": f"{lowest} to {highest}", "lowest": lowest, "highest": highest}
         return {**told, "secret": str(rng.randint(lowest, highest)), "needed": size.bit_length()}
 
+    def secrets(self, row: Row) -> list[str]:
+        """Return the numbers of the range."""
+        return [str(number) for number in range(row["lowest"], row["highest"] + 1)]
+
     def answer(self, row: Row, turns: Turns, said: str) -> str:
         """Return whether the secret is higher or lower than what was said."""
         if said not in self.words or not said.isdecimal():

@@ -23,6 +23,7 @@ COMPONENTS = {
     "rltk/Reverse-v0": "rltk_envs.suite.reversing:Reverse",
     "rltk/Sentiment-v0": "rltk_envs.suite.sentiment:Sentiment",
     "rltk/Sort-v0": "rltk_envs.suite.sorting:Sort",
+    "rltk/TwentyQuestions-v0": "rltk_envs.suite.twenty_questions:TwentyQuestions",
 }
 
 

@@ -18,9 +18,21 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.copying import Copy
     from rltk_envs.suite.countdown import Countdown
     from rltk_envs.suite.guess_number import GuessNumber
+    from rltk_envs.suite.questions import Questions
     from rltk_envs.suite.reversing import Reverse
     from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
     from rltk_envs.suite.twenty_questions import TwentyQuestions
 
-    return [Arithmetic, Brackets, Copy, Countdown, GuessNumber, Reverse, Sentiment, Sort, TwentyQuestions]
+    return [
+        Arithmetic,
+        Brackets,
+        Copy,
+        Countdown,
+        GuessNumber,
+        Questions,
+        Reverse,
+        Sentiment,
+        Sort,
+        TwentyQuestions,
+    ]

@@ -20,6 +20,7 @@ COMPONENTS = {
     "rltk/Copy-v0": "rltk_envs.suite.copying:Copy",
     "rltk/Countdown-v0": "rltk_envs.suite.countdown:Countdown",
     "rltk/GuessNumber-v0": "rltk_envs.suite.guess_number:GuessNumber",
+    "rltk/Questions-v0": "rltk_envs.suite.questions:Questions",
     "rltk/Reverse-v0": "rltk_envs.suite.reversing:Reverse",
     "rltk/Sentiment-v0": "rltk_envs.suite.sentiment:Sentiment",
     "rltk/Sort-v0": "rltk_envs.suite.sorting:Sort",

@@ -152,7 +152,7 @@ def _best_of_tries(grids: Grids, policy: str, environment: str) -> dict[str, Gri
 
     A try succeeds that scores what the oracle does; where that is not known, there is no pass@k.
     """
-    tries: dict[tuple[int | None, int, str], list[float]] = defaultdict(list)
+    tries: dict[tuple[int | None, int, str, int], list[float]] = defaultdict(list)
     for record in grids.records(policy, environment):
         tries[_prompt(record)].append(record.score)
     scores = np.array(list(tries.values()))  # every prompt has the same number of tries
@@ -170,8 +170,9 @@ def _best_of_tries(grids: Grids, policy: str, environment: str) -> dict[str, Gri
     return {name: score_grid(rows, prompts, each) for name, each in sorted(values.items())}
 
 
-def _prompt(record: Record) -> tuple[int | None, int, str]:
-    return record.train_seed, record.seed, record.prompt_key
+def _prompt(record: Record) -> tuple[int | None, int, str, int]:
+    """Return what the tries at one prompt have in common; a split may have the same prompt twice."""
+    return record.train_seed, record.seed, record.prompt_key, record.prompt
 
 
 def _powers_up_to(samples: int) -> list[int]:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from rltk.batching import micro_batches, pad_rows
 from rltk.errors import UserError
+from rltk.gpt2_pass import gpt2_hidden_states
 from rltk.models import context_length
 
 
@@ -53,14 +54,17 @@ def check_lengths(lengths: Sequence[int], longest: int | None, where: str) -> No
 
 
 def scores_at(model: PreTrainedModel, tokens: Tensor, places: Tensor) -> Tensor:
-    """Return the float32 scores ``[n]`` of some prefixes of right-padded rows, differentiable.
+    """Return the float32 scores ``[n]`` of some prefixes of right-padded rows, differentiable once.
 
     :param model: a causal model with a linear head, which needs no attention mask then.
     :param tokens: ``[B, L]``.
     :param places: ``[n]`` int64, where the prefixes end in the flattened tokens.
     """
-    hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-    return model.score(hidden.flatten(0, 1).index_select(0, places))[:, 0].float()
+    hidden = gpt2_hidden_states(model.base_model, tokens, places)
+    if hidden is None:
+        states = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = states.flatten(0, 1).index_select(0, places)
+    return model.score(hidden)[:, 0].float()
 
 
 def _score_group(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:

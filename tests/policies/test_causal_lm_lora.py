@@ -44,10 +44,17 @@ def storages(policy, of=""):
     return {p.data_ptr() for name, p in policy.model.named_parameters() if of in name}
 
 
+def assert_equal_but_for_rounding(one, other, rollout):
+    """A model with an adapter takes its own forward pass, GPT-2 without one a shorter pass."""
+    torch.testing.assert_close(
+        one.evaluate(rollout).logprobs, other.evaluate(rollout).logprobs, atol=1e-5, rtol=0
+    )
+
+
 def test_a_new_adapter_changes_nothing(base):
     plain, policy = open_policy(base), open_policy(base, lora={})
     rollout = collect(make_envs(3), plain, episodes=5, seed=0)
-    assert torch.equal(plain.evaluate(rollout).logprobs, policy.evaluate(rollout).logprobs)
+    assert_equal_but_for_rounding(plain, policy, rollout)
     assert torch.equal(collect(make_envs(3), policy, episodes=5, seed=0).tokens, rollout.tokens)
 
 
@@ -93,7 +100,7 @@ def test_the_reference_is_the_base_model_on_the_same_weights(base):
     plain, policy = open_policy(base), adapted(base)
     reference = policy.reference(CausalLMPolicy.Config(path=base))
     rollout = collect(make_envs(4), policy, episodes=12, seed=3)
-    assert torch.equal(reference.evaluate(rollout).logprobs, plain.evaluate(rollout).logprobs)
+    assert_equal_but_for_rounding(reference, plain, rollout)
     assert not torch.equal(reference.evaluate(rollout).logprobs, policy.evaluate(rollout).logprobs)
     assert storages(reference) == storages(policy), "no weight was copied"
     assert reference.model is policy.model and list(reference.critic_parameters()) == []
@@ -125,8 +132,7 @@ def test_the_reference_keeps_its_own_temperature(base):
     policy = adapted(base)
     config = CausalLMPolicy.Config(path=base, temperature=0.5)
     rollout = collect(make_envs(3), policy, episodes=5, seed=0)
-    expected = open_policy(base, temperature=0.5).evaluate(rollout).logprobs
-    assert torch.equal(policy.reference(config).evaluate(rollout).logprobs, expected)
+    assert_equal_but_for_rounding(policy.reference(config), open_policy(base, temperature=0.5), rollout)
 
 
 def test_a_saved_policy_holds_merged_weights_and_the_adapter(base, tmp_path):
@@ -155,7 +161,7 @@ def test_a_saved_adapter_goes_on_where_it_was(base, tmp_path):
     assert torch.equal(again.evaluate(rollout).logprobs, policy.evaluate(rollout).logprobs)
     assert all(p.requires_grad for p in again.actor_parameters())
     reference = again.reference(CausalLMPolicy.Config(path=base))
-    assert torch.equal(reference.evaluate(rollout).logprobs, open_policy(base).evaluate(rollout).logprobs)
+    assert_equal_but_for_rounding(reference, open_policy(base), rollout)
 
 
 def test_saving_leaves_the_policy_as_it_was(base, tmp_path):

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rltk.chunked_logprobs import token_logprobs_and_entropy
 from rltk.distributions import categorical_kl, categorical_logprobs_and_entropy, restrict
 from rltk.errors import UserError
+from rltk.gpt2_pass import gpt2_hidden_states
 from rltk.interfaces import ComponentConfig
 from rltk.models import fuse_activations, load_causal_lm, load_tokenizer, save_model
 from rltk.policy import Policy
@@ -201,7 +202,8 @@ class CausalLMPolicy(Policy):
 
     def distribution_parameters(self, batch: Rollout) -> Tensor:
         """Return logits, divided by the temperature, ``[B, T, V]``."""
-        return lay_out(self.logits(self._hidden_before_actions(batch), allowed_at(batch)), batch)
+        hidden = self._hidden_before_actions(batch, differentiable_twice=torch.is_grad_enabled())
+        return lay_out(self.logits(hidden, allowed_at(batch)), batch)
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies ``[B, T]`` under logits ``[B, T, V]``."""
@@ -240,10 +242,15 @@ class CausalLMPolicy(Policy):
         if self.critic is not None:
             self.critic.save(directory / CRITIC_FOLDER)
 
-    def _hidden_before_actions(self, batch: Rollout) -> Tensor:
+    def _hidden_before_actions(self, batch: Rollout, *, differentiable_twice: bool = False) -> Tensor:
         """Return the hidden states ``[num_actions, d]`` that each action was drawn from."""
-        hidden = self.hidden_states(read_tokens(batch, self.model, "policy"))
-        return hidden.flatten(0, 1).index_select(0, before_actions(batch, hidden.shape[1]))
+        tokens = read_tokens(batch, self.model, "policy")
+        places = before_actions(batch, tokens.shape[1])
+        with self.autocast():
+            hidden = (
+                None if differentiable_twice else gpt2_hidden_states(self.model.base_model, tokens, places)
+            )
+        return self.hidden_states(tokens).flatten(0, 1).index_select(0, places) if hidden is None else hidden
 
     def _logprobs_and_entropy(self, batch: Rollout, hidden: Tensor) -> tuple[Tensor, Tensor]:
         allowed = allowed_at(batch)

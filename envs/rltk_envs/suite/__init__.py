@@ -23,6 +23,7 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
     from rltk_envs.suite.twenty_questions import TwentyQuestions
+    from rltk_envs.suite.word_guess import WordGuess
 
     return [
         Arithmetic,
@@ -35,4 +36,5 @@ def rltk_environments() -> list[type[Environment]]:
         Sentiment,
         Sort,
         TwentyQuestions,
+        WordGuess,
     ]

@@ -25,6 +25,7 @@ COMPONENTS = {
     "rltk/Sentiment-v0": "rltk_envs.suite.sentiment:Sentiment",
     "rltk/Sort-v0": "rltk_envs.suite.sorting:Sort",
     "rltk/TwentyQuestions-v0": "rltk_envs.suite.twenty_questions:TwentyQuestions",
+    "rltk/WordGuess-v0": "rltk_envs.suite.word_guess:WordGuess",
 }
 
 

@@ -9,8 +9,12 @@ from rltk_envs.suite.animals import ANIMALS, ATTRIBUTES, agreeing, halving, turn
 from rltk_envs.suite.base import Level
 from rltk_envs.suite.games import NO_MOVE, Game, Turns, answers
 
-#: Fewest and most animals that come into question, and the turns that the best questions take.
-_SIZES: dict[Level, tuple[int, int, int]] = {"easy": (4, 4, 3), "medium": (6, 8, 4), "hard": (10, 12, 5)}
+#: How many animals there are, fewest and most of a prompt, and the turns that the best questions take.
+_SIZES: dict[Level, tuple[int, int, int, int]] = {
+    "easy": (12, 4, 4, 3),
+    "medium": (18, 6, 8, 4),
+    "hard": (24, 10, 12, 5),
+}
 _YES, _NO = "yes", "no"
 
 
@@ -24,14 +28,14 @@ class TwentyQuestions(Game):
 
     name = "twenty_questions"
     words = (*ANIMALS, *ATTRIBUTES, _YES, _NO, NO_MOVE, ":")
-    needed = {level: turns for level, (_, _, turns) in _SIZES.items()}
-    random_scores = {"easy": 0.001, "medium": 0.002, "hard": 0.002}
+    needed = {level: turns for level, (*_, turns) in _SIZES.items()}
+    random_scores = {"easy": 0.001, "medium": 0.001, "hard": 0.002}
 
     def draw(self, rng: Random, level: Level) -> Row:
         """Return a row with the ``animals`` that come into question and the ``secret``."""
-        fewest, most, needed = _SIZES[level]
+        known, fewest, most, needed = _SIZES[level]
         while True:
-            animals = tuple(sorted(rng.sample(sorted(ANIMALS), rng.randint(fewest, most))))
+            animals = tuple(sorted(rng.sample(list(ANIMALS)[:known], rng.randint(fewest, most))))
             if turns_needed(animals) == needed:
                 break
         told = {"prompt": " ".join(animals), "animals": list(animals)}

@@ -71,4 +71,4 @@ def _show(directory: Path, **options: Any) -> None:
     from rltk.bench.reporting.terminal import print_summary
 
     print_summary(write_report(directory, **options))
-    print(f"\nreport: {directory / 'summary.md'}")
+    print(f"\nreport: {directory / 'report.html'}")

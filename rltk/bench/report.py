@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rltk.bench.reporting.markdown import render_markdown
+from rltk.bench.reporting.page import render_page
 from rltk.bench.reporting.rows import render_csv
 from rltk.bench.results import read_results
 from rltk.bench.summary import Summary, summarise
@@ -23,4 +24,5 @@ def write_report(directory: Path, *, baseline: str | None = None, margin: float 
     write_text(directory / "summary.json", summary.to_json() + "\n")
     write_text(directory / "summary.csv", render_csv(summary))
     write_text(directory / "summary.md", render_markdown(summary))
+    write_text(directory / "report.html", render_page(summary, results))
     return summary

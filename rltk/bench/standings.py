@@ -45,6 +45,10 @@ class Standing:
     normalised: Interval | None = None
     measures: Mapping[str, Interval] = field(default_factory=dict)
 
+    def means(self) -> dict[str, Interval]:
+        """Return the score, where there is one, and the measures."""
+        return {**({} if self.score is None else {"score": self.score}), **self.measures}
+
     @property
     def flaw(self) -> str:
         """What is missing, in a few characters; "" where nothing is."""

@@ -37,6 +37,7 @@ class Summary:
     """What a bench found.
 
     :param baseline: the policy that all others are compared with.
+    :param reference: the policy that KL is measured to.
     :param margin: the smallest difference of interest, as a share of the way from random to the oracle.
     :param seeds: evaluation seeds.
     :param standings: every policy in every environment.
@@ -50,6 +51,7 @@ class Summary:
     name: str
     description: str
     baseline: str
+    reference: str | None
     margin: float
     seeds: int
     policies: tuple[str, ...]
@@ -91,6 +93,7 @@ def summarise(results: Results, *, baseline: str | None = None, margin: float | 
         name=config.name,
         description=config.description,
         baseline=baseline,
+        reference=config.reference,
         margin=margin,
         seeds=config.seeds,
         policies=tuple(config.policies),

@@ -91,7 +91,7 @@ def line_chart(
     if not points:
         return ""
     frame = Frame(ticks(min(xs), max(xs)), ticks(min(ys), max(ys)))
-    body = [_axes(frame, x_label, y_label)]
+    body = [axes(frame, x_label, y_label)]
     for i, line in enumerate(series):
         body.append(_path(frame, line) if path else _line(frame, line, i))
     body += [_mark(frame, mark) for mark in marks]
@@ -131,24 +131,26 @@ def _share(value: float, ticks: list[float]) -> float:
     return (value - ticks[0]) / (ticks[-1] - ticks[0])
 
 
-def _tick_text(value: float) -> str:
+def tick_text(value: float) -> str:
+    """Return a number as axes show it."""
     if abs(value) >= 10_000:
         return f"{value / 1000:g}k"
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
-def _axes(frame: Frame, x_label: str, y_label: str) -> str:
+def axes(frame: Frame, x_label: str, y_label: str) -> str:
+    """Return the axes of a chart with their numbers and names, as SVG."""
     bottom = HEIGHT - BOTTOM
     parts = []
     for tick in frame.y_ticks:
         y = frame.y(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="end" x="{LEFT - 6}" y="{y + 4:.1f}">{_tick_text(tick)}</text>')
+        parts.append(f'<text class="end" x="{LEFT - 6}" y="{y + 4:.1f}">{tick_text(tick)}</text>')
     for tick in frame.x_ticks:
         x = frame.x(tick)
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
         anchor = "end" if x > WIDTH - RIGHT - 8 else "middle"
-        parts.append(f'<text class="{anchor}" x="{x:.1f}" y="{bottom + 16}">{_tick_text(tick)}</text>')
+        parts.append(f'<text class="{anchor}" x="{x:.1f}" y="{bottom + 16}">{tick_text(tick)}</text>')
     parts.append(f'<text class="axis" x="4" y="11">{escape(y_label)}</text>')
     parts.append(f'<text class="axis end" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}">{escape(x_label)}</text>')
     return "".join(parts)

@@ -115,6 +115,11 @@ def measure_table(summary: Summary, environment: str) -> Table:
     return header, rows
 
 
+def score_digits(summary: Summary, environment: str) -> int:
+    """Return with how many digits behind the point the scores of an environment are shown."""
+    return _digits(summary.standing(policy, environment).score for policy in summary.policies)
+
+
 def interval(estimate: Interval | None, digits: int, *, signed: bool = False) -> str:
     """Return a number with its interval, all with the same digits; a dash where there is none."""
     if estimate is None:
@@ -148,8 +153,7 @@ def _difference_digits(versus: Versus, summary: Summary) -> int:
     """Return as many digits as scores are shown with: three of normalised ones."""
     if len(versus.environments) > 1:
         return 3
-    (name,) = versus.environments
-    return _digits(summary.standing(policy, name).score for policy in summary.policies)
+    return score_digits(summary, *versus.environments)
 
 
 def _number(value: float, digits: int, signed: bool) -> str:

@@ -7,7 +7,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rltk.errors import UserError
 from rltk.rng import EpisodeStream, numpy_generator, seeded_initialisation
+from rltk_policies.causal_lm import products
 from rltk_policies.causal_lm import session as session_module
+from rltk_policies.causal_lm.blocks import trunk_of
 from rltk_policies.causal_lm.policy import CausalLMPolicy
 from tests.text_world import tiny_model, word_tokenizer
 
@@ -170,6 +172,32 @@ def test_samples_of_one_prompt_share_its_prefill_and_finished_slots_cost_nothing
     assert reads[1:] == [4]
     world.act([True, False, False, True])
     assert reads[2:] == [2]
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_of_one_prompt_are_drawn_from_what_follows_it(kind, onednn, monkeypatch):
+    if onednn:
+        monkeypatch.setattr(products, "_FEWEST_UNITS", 1)
+    texts = [[5, 6, 7, 8], [5, 6, 7, 8], [9, 10], [5, 6, 7, 8], [11]]
+    policy = make_policy(kind)
+    world = World(policy, texts)
+    for _ in range(20):
+        action = world.act()
+        expected = next_logprobs(policy.model, world.texts, "right").gather(1, action.actions[:, None])[:, 0]
+        torch.testing.assert_close(action.logprobs, expected, atol=1e-5, rtol=0)
+        for slot in range(5):
+            world.texts[slot].append(int(action.actions[slot]))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "gpt_neox"])
+def test_a_pass_of_ones_own_is_for_models_that_are_as_transformers_makes_them(kind):
+    model = small_model(kind)
+    assert trunk_of(model, 48) is not None
+    part = list(model.base_model.modules())[-1]
+    part.register_forward_hook(lambda *arguments: None)
+    assert trunk_of(model, 48) is None
+    assert trunk_of(small_model(kind).to(torch.bfloat16), 48) is None
 
 
 def test_what_is_new_is_read_in_the_pass_that_acts_or_in_several_where_it_is_much(reads, monkeypatch):

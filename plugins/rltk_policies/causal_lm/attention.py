@@ -89,10 +89,17 @@ def slot_attention(
     """
     _check_options(options, slots.cache.width)
     queries, new_keys, new_values = (x[0].transpose(0, 1) for x in (query, key, value))
-    keys, values = slots.cache.layer(module.layer_idx, new_keys, new_values)
+    (keys,), (values,) = (
+        slots.cache.buffer((module.layer_idx, name), new, new.shape[1])
+        for name, new in {"keys": new_keys, "values": new_values}.items()
+    )
     n, prefill = len(slots.rows), slots.prefill
     if prefill is not None:
-        read = _read(prefill, queries[n:], new_keys[n:], new_values[n:], keys, values, scaling)
+        token_rows = prefill.rows[prefill.reader]
+        keys[token_rows, :, prefill.positions] = new_keys[n:]
+        values[token_rows, :, prefill.positions] = new_values[n:]
+        share_read(prefill, keys, values)
+        read = attend_read(prefill, queries[n:], keys, values, scaling)
         queries, new_keys, new_values = queries[:n], new_keys[:n], new_values[:n]
     keys[slots.rows, :, slots.positions] = new_keys
     values[slots.rows, :, slots.positions] = new_values
@@ -114,23 +121,21 @@ def _newest(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling
     return attended.reshape(n, heads, values.shape[-1])
 
 
-def _read(
-    prefill: Prefill,
-    queries: Tensor,
-    new_keys: Tensor,
-    new_values: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    scaling: float,
-) -> Tensor:
-    """Write what is read into the cache and return its attention, ``[m, heads, head_dim]``."""
-    token_rows = prefill.rows[prefill.reader]
-    keys[token_rows, :, prefill.positions] = new_keys
-    values[token_rows, :, prefill.positions] = new_values
+def share_read(prefill: Prefill, keys: Tensor, values: Tensor) -> None:
+    """Copy what was read to the rows of those whose texts begin alike."""
     window = prefill.mask.shape[-1]
     if len(prefill.sources):
         keys[prefill.targets, :, :window] = keys[prefill.sources, :, :window]
         values[prefill.targets, :, :window] = values[prefill.sources, :, :window]
+
+
+def attend_read(prefill: Prefill, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+    """Return the attention ``[m, heads, head_dim]`` of what is read, whose keys and values are there.
+
+    :param queries: ``[m, heads, head_dim]``.
+    :param keys: the cache of a layer, as ``values``.
+    """
+    window = prefill.mask.shape[-1]
     padded = queries.new_zeros(*prefill.mask.shape[::2], *queries.shape[1:])
     padded[prefill.reader, prefill.offset] = queries
     groups = queries.shape[1] // keys.shape[1]

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
+
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class _Storage:
+    """Memory of ``parts`` times all rows, with as many positions in use as the cache has at the moment."""
+
+    flat: Tensor
+    parts: int
+    heads: int
+    size: int
+
+    def view(self, rows: int, positions: int) -> Tensor:
+        """Return ``[parts, rows, heads, positions, size]``."""
+        count = self.parts * rows * self.heads * positions * self.size
+        return self.flat[:count].view(self.parts, rows, self.heads, positions, self.size)
+
+
 class SlotCache:
-    """Buffers ``[rows, heads, positions, head_dim]``, two a layer, allocated once.
+    """Buffers ``[rows, heads, positions, size]``, allocated once for the longest texts.
+
+    Only the first :attr:`positions` of a row are in use, and rows lie next to each other: a CPU reads memory
+    without gaps several times as fast, so it pays to move everything when texts have outgrown their places.
 
     :param num_rows: slots.
     :param width: positions that a slot can hold.
@@ -14,27 +35,37 @@ class SlotCache:
 
     def __init__(self, num_rows: int, width: int) -> None:
         self.num_rows, self.width = num_rows, width
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+        #: Positions of a row that are in use. One more than is ever attended over: code compiled for a part
+        #: of them need not be compiled once more for the whole.
+        self.positions = width + 1
+        self._storages: dict[Hashable, _Storage] = {}
 
-    def layer(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of a layer, in the heads, sizes and dtype of its first ones.
+    def buffer(self, name: Hashable, like: Tensor, heads: int, parts: int = 1) -> Tensor:
+        """Return ``[parts, rows, heads, positions, size]``.
 
-        :param key: ``[tokens, heads, head_dim]``, as ``value``.
+        :param name: of the buffer; a new one is allocated, in the dtype of ``like`` and filled with 0.
+        :param like: ``[..., size]``.
         """
-        if index not in self._layers:
-            self._layers[index] = (self._buffer(key), self._buffer(value))
-        return self._layers[index]
+        if name not in self._storages:
+            size = like.shape[-1]
+            flat = like.new_zeros(parts * self.num_rows * heads * (self.width + 1) * size)
+            self._storages[name] = _Storage(flat, parts, heads, size)
+        return self._storages[name].view(self.num_rows, self.positions)
+
+    def resize(self, positions: int) -> None:
+        """Use so many positions of each row; what rows hold in them stays."""
+        kept = min(positions, self.positions)
+        for storage in self._storages.values():
+            held = storage.view(self.num_rows, self.positions)[..., :kept, :].clone()
+            storage.view(self.num_rows, positions)[..., :kept, :] = held
+        self.positions = positions
 
     def copy_rows(self, source: Tensor, target: Tensor, width: int) -> None:
-        """Copy the first ``width`` positions of some rows to others, in all layers."""
+        """Copy the first ``width`` positions of some rows to others, in all buffers."""
         for buffer in self.buffers():
             buffer[target, :, :width] = buffer[source, :, :width]
 
     def buffers(self) -> list[Tensor]:
-        """Return the keys and values of all layers."""
-        return [buffer for layer in self._layers.values() for buffer in layer]
-
-    def _buffer(self, like: Tensor) -> Tensor:
-        # One position more than is ever attended over: code compiled for a part of it need not be compiled
-        # once more for the whole.
-        return like.new_zeros(self.num_rows, like.shape[1], self.width + 1, like.shape[2])
+        """Return the parts ``[rows, heads, positions, size]`` of all buffers."""
+        views = (storage.view(self.num_rows, self.positions) for storage in self._storages.values())
+        return [part for view in views for part in view.unbind()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream
 from rltk.types import Action
 from rltk_policies.causal_lm.attention import Prefill, Step, check_model, over_slots, visible
+from rltk_policies.causal_lm.blocks import trunk_of
 from rltk_policies.causal_lm.cache import SlotCache
 from rltk_policies.causal_lm.compiled import keep_in_place
 from rltk_policies.causal_lm.products import fast_products
 from rltk_policies.causal_lm.sampling import choose_tokens
+from rltk_policies.causal_lm.straight import StraightTrunk
 
 if TYPE_CHECKING:
     from rltk_policies.causal_lm.policy import CausalLMPolicy
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 _READ_AT_ONCE = 8192
 #: Attended positions are rounded up to a multiple of this, so that few shapes come up. A CPU has little to
 #: gain from that, a GPU records a graph for each.
-_WINDOW_STEP = {"cpu": 8, "cuda": 64}
+_WINDOW_STEP = {"cpu": 16, "cuda": 64}
 
 
 class CausalLMSession(MaskableSession):
@@ -45,6 +48,7 @@ class CausalLMSession(MaskableSession):
         self._trunk = policy.compiled_trunk
         self._window_step = _WINDOW_STEP.get(policy.device.type, 16)
         self._cache: SlotCache | None = None
+        self._straight: StraightTrunk | None = None
         self._rows = torch.arange(num_envs, device=policy.device)
         #: ``[num_envs]`` which row of the cache each slot holds.
         self._row = np.arange(num_envs)
@@ -65,12 +69,13 @@ class CausalLMSession(MaskableSession):
         tokens, length = _text(observations)
         if self._cache is None:
             self._cache = SlotCache(self.num_envs, self._checked_width(tokens.shape[1]))
+            self._straight = self._written_out(tokens.shape[1])
         self._cached[stream.positions == 0] = 0
         self._compact(self._cache, active)
         slots = np.flatnonzero(active)
         slots = slots[np.argsort(self._row[slots])]
+        hidden = self._read(self._cache, slots, tokens, length)
         with fast_products(self.policy.model):
-            hidden = self._read(self._cache, slots, tokens, length)
             logits = self.policy.logits(hidden, None if allowed is None else self._tensor(allowed[slots]))
         uniforms = torch.from_numpy(stream.rows(slots).uniform()[:, 0])
         chosen, logprobs = choose_tokens(logits, uniforms, deterministic=deterministic)
@@ -85,6 +90,13 @@ class CausalLMSession(MaskableSession):
     def _for_all_slots(self, some: Tensor, index: Tensor) -> Tensor:
         """Return ``[N]`` zeros with ``some`` at the slots of ``index``."""
         return some.new_zeros(self.num_envs).index_copy(0, index, some)
+
+    def _written_out(self, width: int) -> StraightTrunk | None:
+        """Return the model's trunk in a form of its own, where acting has one and the option leaves it."""
+        if self._trunk is not None or self.policy.autocast is not nullcontext:
+            return None
+        trunk = trunk_of(self.policy.model, width)
+        return None if trunk is None else StraightTrunk(trunk)
 
     def _checked_width(self, width: int) -> int:
         context = getattr(self.policy.model.config, "max_position_embeddings", None)
@@ -175,17 +187,30 @@ class CausalLMSession(MaskableSession):
             prefill, more_ids, more = self._prefill(cache, readers, followers, tokens, length)
             ids, positions = np.concatenate([ids, more_ids]), np.concatenate([positions, more])
         at = self._tensor(positions)
-        window = min(_round_up(int(newest.max(initial=0)) + 1, self._window_step), cache.width)
+        window = self._window(cache, int(length[slots].max(initial=1)), int(length[readers].max(initial=1)))
         mask = visible(at[: len(slots)], window, self.policy.model.dtype)[:, None, None]
         step = Step(cache, self._rows[: len(slots)], at[: len(slots)], mask, prefill)
         inputs = {"position_ids": at[None], "attention_mask": mask, "slots": step}
         allocated = bool(cache.buffers())
         trunk = self._trunk if prefill is None and allocated else None
-        with over_slots(self.policy.model):
+        if self._straight is not None:
+            return self.policy.hidden_states(self._tensor(ids[None]), trunk=self._straight, **inputs)[0]
+        with over_slots(self.policy.model), fast_products(self.policy.model):
             hidden = self.policy.hidden_states(self._tensor(ids[None]), trunk=trunk, **inputs)
         if self._trunk is not None and not allocated:
             keep_in_place(cache.buffers())
         return hidden[0]
+
+    def _window(self, cache: SlotCache, longest: int, longest_read: int) -> int:
+        """Return how many positions newest tokens attend over, in texts of up to ``longest`` tokens."""
+        if self.policy.device.type != "cpu" or self._trunk is not None:
+            return min(_round_up(longest, self._window_step), cache.width)
+        # slots that pause keep what they hold
+        held = max(longest, longest_read, int(self._cached.max()))
+        needed = min(_round_up(held, self._window_step), cache.width)
+        if needed > cache.positions or cache.positions > 2 * needed:
+            cache.resize(needed)
+        return cache.positions
 
     def _prefill(
         self,

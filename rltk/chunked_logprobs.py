@@ -3,13 +3,15 @@
 The logits of all positions, ``[tokens, vocabulary]`` in float32, are the largest tensor of a language model's
 update, and autograd keeps two or three of their size. Here the forward pass keeps three numbers a position,
 and the backward pass computes each chunk's logits once more. Memory is then that of one chunk, however many
-positions there are; the price is one matrix product in four of the head's.
+positions there are; the price is one matrix product in four of the head's. On a CPU the first chunks are kept
+instead, up to a fixed size: all of them where the vocabulary is small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ from rltk.distributions import categorical_logprobs_and_entropy, restrict
 
 #: Logits of a chunk. On a CPU they stay in its cache; a GPU wants large matrices and few kernels.
 _CPU_CHUNK, _GPU_CHUNK = 2**20, 2**26
+#: Log-probabilities of all tokens that are kept for the backward pass on a CPU, in numbers.
+_CPU_KEPT = 2**24
 #: Positions of a chunk at least: fewer make poor use of a matrix unit, however large the vocabulary.
 _FEWEST_POSITIONS = 256
 
@@ -48,7 +52,8 @@ def token_logprobs_and_entropy(
     if type(head) is nn.Linear:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        cast = _Cast(dtype, temperature)
+        keep = _CPU_KEPT if device == "cpu" and torch.is_grad_enabled() else 0
+        cast = _Cast(dtype, temperature, keep)
         logprobs, entropy = _LinearHead.apply(hidden, head.weight, head.bias, tokens, allowed, cast)
         return logprobs, entropy
     return _of_any_head(head, hidden, tokens, temperature, allowed)
@@ -70,13 +75,18 @@ class _LinearHead(torch.autograd.Function):
         """Return log-probabilities and entropies ``[n]``."""
         # Log-probability and entropy, and by how much the chosen logits exceed the log-probabilities.
         results = hidden.new_empty(3, len(hidden), dtype=cast.results)
+        kept: list[Tensor] = []
         with torch.autocast(hidden.device.type, enabled=False):
             head = cast.parameters(weight, bias)
             for rows in _chunks(hidden, len(weight)):
                 limits = None if allowed is None else allowed[rows]
-                results[:, rows] = _of_logits(cast.logits(hidden[rows], head, limits), tokens[rows], limits)
+                logits = cast.logits(hidden[rows], head, limits)
+                log_all = torch.log_softmax(logits, -1)
+                if allowed is None and rows.stop * len(weight) <= cast.keep:
+                    kept.append(log_all)
+                results[:, rows] = _of_logits(logits, log_all, tokens[rows], limits)
         logprobs, entropy, normalizers = results.unbind()
-        ctx.save_for_backward(hidden, weight, bias, tokens, allowed, entropy, normalizers)
+        ctx.save_for_backward(hidden, weight, bias, tokens, allowed, entropy, normalizers, *kept)
         ctx.cast = cast
         # A loss without the entropy costs no pass for it.
         ctx.set_materialize_grads(False)
@@ -87,7 +97,7 @@ class _LinearHead(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, by_logprobs: Tensor | None, by_entropy: Tensor | None) -> Any:
         """Return the gradients of hidden states, weight and bias."""
-        hidden, weight, bias, tokens, allowed, entropy, normalizers = ctx.saved_tensors
+        hidden, weight, bias, tokens, allowed, entropy, normalizers, *kept = ctx.saved_tensors
         totals = [
             torch.zeros_like(x) if x is not None and wanted else None
             for x, wanted in zip((hidden, weight, bias), ctx.needs_input_grad, strict=False)
@@ -96,9 +106,12 @@ class _LinearHead(torch.autograd.Function):
             by_logprobs = torch.zeros_like(entropy)
         with torch.autocast(hidden.device.type, enabled=False):
             head = ctx.cast.parameters(weight, bias)
-            for rows in _chunks(hidden, len(weight)):
+            for rows, known in zip_longest(_chunks(hidden, len(weight)), kept):
                 limits = None if allowed is None else allowed[rows]
-                log_all = ctx.cast.logits(hidden[rows], head, limits).sub_(normalizers[rows, None])
+                if known is None:
+                    log_all = ctx.cast.logits(hidden[rows], head, limits).sub_(normalizers[rows, None])
+                else:
+                    log_all = known.clone()
                 by_entropies = None if by_entropy is None else (by_entropy[rows, None], entropy[rows, None])
                 by_logits = _by_logits(
                     log_all, tokens[rows, None], by_logprobs[rows, None], by_entropies, limits
@@ -113,10 +126,12 @@ class _Cast:
 
     :param products: dtype of the matrix products.
     :param temperature: divides the logits.
+    :param keep: how many log-probabilities the backward pass may find kept.
     """
 
     products: torch.dtype
     temperature: float
+    keep: int = 0
 
     @property
     def results(self) -> torch.dtype:
@@ -157,9 +172,11 @@ class _Cast:
             of_bias += by_logits.sum(0)
 
 
-def _of_logits(logits: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
-    """Return log-probabilities, entropies and normalizers ``[3, c]``; what ``logits`` held is lost."""
-    log_all = torch.log_softmax(logits, -1)
+def _of_logits(logits: Tensor, log_all: Tensor, tokens: Tensor, allowed: Tensor | None) -> Tensor:
+    """Return log-probabilities, entropies and normalizers ``[3, c]``; what ``logits`` held is lost.
+
+    :param log_all: their log-softmax; lost too where not everything is allowed.
+    """
     logprobs = log_all.gather(-1, tokens[:, None])[:, 0]
     normalizers = logits.gather(-1, tokens[:, None])[:, 0] - logprobs
     probabilities = torch.exp(log_all, out=logits)
@@ -200,7 +217,7 @@ def _chunks(hidden: Tensor, vocabulary: int) -> Iterator[slice]:
     logits = _CPU_CHUNK if hidden.device.type == "cpu" else _GPU_CHUNK
     size = max(_FEWEST_POSITIONS, logits // vocabulary)
     for start in range(0, len(hidden), size):
-        yield slice(start, start + size)
+        yield slice(start, min(len(hidden), start + size))
 
 
 def _of_any_head(

@@ -13,9 +13,11 @@ from tests.allocations import Allocations
 D, V = 5, 11
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
+@pytest.fixture(autouse=True, params=["nothing kept", "one chunk kept", "all kept"])
+def small_chunks(monkeypatch, request):
     """Make chunks of four positions, so that ten make three."""
+    kept = {"nothing kept": 0, "one chunk kept": 7 * V, "all kept": 10 * V}[request.param]
+    monkeypatch.setattr(chunked_logprobs, "_CPU_KEPT", kept)
     monkeypatch.setattr(chunked_logprobs, "_CPU_CHUNK", 4 * V)
     monkeypatch.setattr(chunked_logprobs, "_FEWEST_POSITIONS", 1)
 
@@ -68,7 +70,7 @@ def test_gradients_equal_finite_differences(restricted):
     head, hidden, tokens, allowed = made(n=6, bias=True, restricted=restricted)
 
     def function(hidden, weight, bias):
-        cast = chunked_logprobs._Cast(torch.float64, 0.7)
+        cast = chunked_logprobs._Cast(torch.float64, 0.7, chunked_logprobs._CPU_KEPT)
         return chunked_logprobs._LinearHead.apply(hidden, weight, bias, tokens, allowed, cast)
 
     assert torch.autograd.gradcheck(function, (hidden, head.weight, head.bias))

@@ -56,6 +56,22 @@ def test_tokens_come_from_what_is_left_with_its_log_probabilities():
         assert logprobs[tokens == token][0].exp().item() == pytest.approx(probability.item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("vocabulary", [2, 7, 1024, 5003])
+def test_the_first_token_beyond_a_uniform_is_taken(vocabulary):
+    generator = torch_generator("beyond", vocabulary)
+    logits = 3 * torch.randn(200, vocabulary, generator=generator)
+    logits[:, torch.rand(vocabulary, generator=generator) < 0.3] = -torch.inf
+    logits[:, vocabulary // 2] = 0.0
+    uniforms = torch.rand(200, dtype=torch.float64, generator=generator)
+    tokens, logprobs = choose_tokens(logits, uniforms, deterministic=False)
+    exact = logits.double().log_softmax(-1)
+    sums = exact.exp().cumsum(-1)
+    at = tokens[:, None]
+    assert (sums.gather(1, at)[:, 0] > uniforms - 1e-6).all()
+    assert ((sums - exact.exp()).gather(1, at)[:, 0] <= uniforms + 1e-6).all()
+    torch.testing.assert_close(logprobs.double(), exact.gather(1, at)[:, 0], atol=1e-5, rtol=0)
+
+
 def test_a_uniform_next_to_one_takes_no_forbidden_token():
     logits = torch.tensor([[0.0, 1.0, -torch.inf, -torch.inf]])
     last = torch.tensor([1 - 2.0**-53], dtype=torch.float64)

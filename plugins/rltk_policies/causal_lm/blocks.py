@@ -65,6 +65,14 @@ class Trunk:
     norm: Norm
 
 
+def head_of(model: PreTrainedModel) -> dict[Tensor, Product]:
+    """Return the product of the LM head by its weights; none where it is another kind of layer."""
+    head: Any = model.get_output_embeddings()
+    if not use_onednn(model) or not _as_made(head) or head.weight.dtype != torch.float32:
+        return {}
+    return {head.weight: Product(head.weight, head.bias, onednn=True)}
+
+
 def trunk_of(model: PreTrainedModel, width: int) -> Trunk | None:
     """Return the trunk of a model, or None where only the model's own code knows what it computes.
 

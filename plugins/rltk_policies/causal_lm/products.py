@@ -19,6 +19,9 @@ from transformers import PreTrainedModel
 
 #: Below this many hidden units its products are no faster, and it takes a while to prepare for each shape.
 _FEWEST_UNITS = 256
+#: How many rows oneDNN is to expect when it orders weights. It takes others too; in multiples of 8 none was
+#: found for which it would order them anew.
+_ROWS = 64
 
 
 def use_onednn(model: PreTrainedModel) -> bool:
@@ -28,9 +31,14 @@ def use_onednn(model: PreTrainedModel) -> bool:
     return large and there and model.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
-def fast_products(model: PreTrainedModel) -> AbstractContextManager[Any]:
-    """Return a context in which the model's linear layers are computed in the fastest way; for inference."""
-    return _ThroughOneDNN() if use_onednn(model) else nullcontext()
+def fast_products(
+    model: PreTrainedModel, known: Mapping[Tensor, Product] | None = None
+) -> AbstractContextManager[Any]:
+    """Return a context in which the model's linear layers are computed in the fastest way; for inference.
+
+    :param known: products that are there already, by the layers' own weights.
+    """
+    return _ThroughOneDNN(known or {}) if use_onednn(model) else nullcontext()
 
 
 class Product:
@@ -38,11 +46,15 @@ class Product:
 
     :param weight: ``[out, in]`` float32, of any strides.
     :param bias: ``[out]`` or None.
-    :param onednn: whether oneDNN computes it.
+    :param onednn: whether oneDNN computes it. It then has a copy in its own order of weights that lie
+        ``[out, in]`` in memory; with those that lie the other way round it is as fast as they are.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, onednn: bool) -> None:
-        self.weight, self.bias, self.onednn = weight.detach(), bias if bias is None else bias.detach(), onednn
+        weight = weight.detach()
+        reordered = onednn and weight.is_contiguous()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if reordered else weight
+        self.bias, self.onednn = None if bias is None else bias.detach(), onednn
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return ``rows [n, in]`` times the weights."""
@@ -80,6 +92,10 @@ class Product:
 class _ThroughOneDNN(TorchFunctionMode):
     """Sends linear layers to oneDNN, and everything else where it would go."""
 
+    def __init__(self, known: Mapping[Tensor, Product]) -> None:
+        super().__init__()
+        self.known = known
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -88,6 +104,8 @@ class _ThroughOneDNN(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is F.linear and not kwargs and _fits(args[0], args[1]):
+            if args[1] in self.known:
+                return self.known[args[1]](args[0])
             return _linear(args[0], args[1], args[2] if len(args) > 2 else None)
         # GPT-2's layers hold their weights the other way round
         if func is torch.addmm and not kwargs and args[0].dim() == 1 and _fits(args[1], args[2]):

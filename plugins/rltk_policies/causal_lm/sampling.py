@@ -58,11 +58,32 @@ def choose_tokens(logits: Tensor, uniforms: Tensor, *, deterministic: bool) -> t
     if deterministic:
         chosen = probabilities.argmax(-1, keepdim=True)
     else:
-        # A CPU adds up float32 in float64, so that the sums never fall; a GPU has to be told.
-        cumulative = probabilities.cumsum(-1, dtype=torch.float64 if logits.is_cuda else torch.float32)
-        total = cumulative[:, -1:]
-        threshold = uniforms.to(cumulative)[:, None] * total
-        # Below the total even where the product is rounded up to it: the last token may be a forbidden one.
-        threshold = torch.minimum(threshold, torch.nextafter(total, torch.zeros_like(total)))
-        chosen = torch.searchsorted(cumulative, threshold, right=True)
+        chosen = _first_beyond(probabilities, uniforms.to(logits.device)[:, None])
     return chosen[:, 0], probabilities.gather(-1, chosen)[:, 0].log()
+
+
+def _first_beyond(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """Return ``[n, 1]`` the first tokens whose cumulative probabilities exceed ``uniforms [n, 1]``.
+
+    Looks for a block of tokens first and then inside it, so that only sums of blocks are added up.
+    """
+    V = probabilities.shape[-1]
+    size = 2 ** round(math.log2(V) / 2)
+    whole = V // size * size
+    blocks = probabilities[:, :whole].unflatten(1, (-1, size)).sum(-1)
+    if whole < V:
+        blocks = torch.cat([blocks, probabilities[:, whole:].sum(-1, keepdim=True)], -1)
+    ends = blocks.cumsum(-1, dtype=torch.float64)
+    threshold = _below(uniforms * ends[:, -1:], ends[:, -1:])
+    block = torch.searchsorted(ends, threshold, right=True)
+    begun = (ends - blocks).gather(-1, block)
+    tokens = block * size + torch.arange(size, device=block.device)
+    inside = probabilities.gather(-1, tokens.clamp(max=V - 1)).masked_fill_(tokens >= V, 0.0)
+    sums = inside.cumsum(-1, dtype=torch.float64)
+    offset = torch.searchsorted(sums, _below(threshold - begun, sums[:, -1:]), right=True)
+    return block * size + offset
+
+
+def _below(threshold: Tensor, total: Tensor) -> Tensor:
+    """Return the threshold, at least 0 and less than the total: what comes last may be forbidden."""
+    return torch.minimum(threshold.clamp(min=0.0), torch.nextafter(total, torch.zeros_like(total)))

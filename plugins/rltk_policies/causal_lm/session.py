@@ -16,10 +16,10 @@ from rltk.policy import MaskableSession
 from rltk.rng import EpisodeStream
 from rltk.types import Action
 from rltk_policies.causal_lm.attention import Prefill, Step, check_model, over_slots, visible
-from rltk_policies.causal_lm.blocks import trunk_of
+from rltk_policies.causal_lm.blocks import head_of, trunk_of
 from rltk_policies.causal_lm.cache import SlotCache
 from rltk_policies.causal_lm.compiled import keep_in_place
-from rltk_policies.causal_lm.products import fast_products
+from rltk_policies.causal_lm.products import Product, fast_products
 from rltk_policies.causal_lm.sampling import choose_tokens
 from rltk_policies.causal_lm.straight import StraightTrunk
 
@@ -49,6 +49,7 @@ class CausalLMSession(MaskableSession):
         self._window_step = _WINDOW_STEP.get(policy.device.type, 16)
         self._cache: SlotCache | None = None
         self._straight: StraightTrunk | None = None
+        self._head: dict[Tensor, Product] = {}
         self._rows = torch.arange(num_envs, device=policy.device)
         #: ``[num_envs]`` which row of the cache each slot holds.
         self._row = np.arange(num_envs)
@@ -70,12 +71,13 @@ class CausalLMSession(MaskableSession):
         if self._cache is None:
             self._cache = SlotCache(self.num_envs, self._checked_width(tokens.shape[1]))
             self._straight = self._written_out(tokens.shape[1])
+            self._head = {} if self._straight is None else head_of(self.policy.model)
         self._cached[stream.positions == 0] = 0
         self._compact(self._cache, active)
         slots = np.flatnonzero(active)
         slots = slots[np.argsort(self._row[slots])]
         hidden = self._read(self._cache, slots, tokens, length)
-        with fast_products(self.policy.model):
+        with fast_products(self.policy.model, self._head):
             logits = self.policy.logits(hidden, None if allowed is None else self._tensor(allowed[slots]))
         uniforms = torch.from_numpy(stream.rows(slots).uniform()[:, 0])
         chosen, logprobs = choose_tokens(logits, uniforms, deterministic=deterministic)

@@ -22,14 +22,19 @@ _MEASURES = {
 
 
 def score_table(summary: Summary) -> Table:
-    """Return mean scores, a policy a row and an environment a column."""
+    """Return mean scores; rows are what there is more of, policies or environments."""
     columns = [
         [_score(summary.standing(policy, place.name), digits) for policy in summary.policies]
         for place in summary.environments
         for digits in [_digits(summary.standing(policy, place.name).score for policy in summary.policies)]
     ]
+    names = [place.name for place in summary.environments]
+    if len(names) > len(summary.policies):
+        return ["environment", *summary.policies], [
+            [name, *cells] for name, cells in zip(names, columns, strict=True)
+        ]
     rows = [[policy, *cells] for policy, *cells in zip(summary.policies, *columns, strict=True)]
-    return ["policy", *(place.name for place in summary.environments)], rows
+    return ["policy", *names], rows
 
 
 def overall_table(summary: Summary) -> Table:

@@ -216,7 +216,7 @@ class Files(Environment):
             raise UserError("environment", f"no file is given for {', '.join(unset)}", fix=fix)
         for kind in given:
             for source in self._sources(kind):
-                _check_source(source, f"environment.{kind}")
+                check_source(source, f"environment.{kind}")
 
     def _documents(self, kind: str) -> Iterator[str]:
         for source in self._sources(kind):
@@ -286,7 +286,12 @@ class Files(Environment):
         return UserError(f"environment.{kind}", f"nothing is left for the {split} split", fix=fix)
 
 
-def _check_source(source: str, where: str) -> None:
+def check_source(source: str, where: str) -> None:
+    """Look whether a source can be read.
+
+    :param where: the key path to blame.
+    :raises UserError: the file is not there, or the package ``datasets`` is missing.
+    """
     if not source.startswith(HUB_PREFIX):
         if not Path(source).is_file():
             raise UserError(where, "there is no such file", got=source, fix="check the path")

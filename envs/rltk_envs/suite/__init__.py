@@ -22,6 +22,7 @@ def rltk_environments() -> list[type[Environment]]:
     from rltk_envs.suite.reversing import Reverse
     from rltk_envs.suite.sentiment import Sentiment
     from rltk_envs.suite.sorting import Sort
+    from rltk_envs.suite.summarise import Summarise
     from rltk_envs.suite.twenty_questions import TwentyQuestions
     from rltk_envs.suite.word_guess import WordGuess
 
@@ -35,6 +36,7 @@ def rltk_environments() -> list[type[Environment]]:
         Reverse,
         Sentiment,
         Sort,
+        Summarise,
         TwentyQuestions,
         WordGuess,
     ]

@@ -24,6 +24,7 @@ COMPONENTS = {
     "rltk/Reverse-v0": "rltk_envs.suite.reversing:Reverse",
     "rltk/Sentiment-v0": "rltk_envs.suite.sentiment:Sentiment",
     "rltk/Sort-v0": "rltk_envs.suite.sorting:Sort",
+    "rltk/Summarise-v0": "rltk_envs.suite.summarise:Summarise",
     "rltk/TwentyQuestions-v0": "rltk_envs.suite.twenty_questions:TwentyQuestions",
     "rltk/WordGuess-v0": "rltk_envs.suite.word_guess:WordGuess",
 }

@@ -68,7 +68,7 @@ class Step:
 def visible(positions: Tensor, window: int, dtype: torch.dtype) -> Tensor:
     """Return an additive mask ``[..., window]`` that lets ``positions [...]`` see all up to themselves."""
     later = torch.arange(window, device=positions.device) > positions[..., None]
-    return torch.zeros(later.shape, dtype=dtype, device=positions.device).masked_fill_(later, -math.inf)
+    return torch.where(later, -math.inf, 0.0).to(dtype)
 
 
 def slot_attention(

@@ -39,6 +39,7 @@ class SlotCache:
         #: of them need not be compiled once more for the whole.
         self.positions = width + 1
         self._storages: dict[Hashable, _Storage] = {}
+        self._views: dict[Hashable, Tensor] = {}
 
     def buffer(self, name: Hashable, like: Tensor, heads: int, parts: int = 1) -> Tensor:
         """Return ``[parts, rows, heads, positions, size]``.
@@ -50,14 +51,16 @@ class SlotCache:
             size = like.shape[-1]
             flat = like.new_zeros(parts * self.num_rows * heads * (self.width + 1) * size)
             self._storages[name] = _Storage(flat, parts, heads, size)
-        return self._storages[name].view(self.num_rows, self.positions)
+            self._views[name] = self._storages[name].view(self.num_rows, self.positions)
+        return self._views[name]
 
     def resize(self, positions: int) -> None:
         """Use so many positions of each row; what rows hold in them stays."""
         kept = min(positions, self.positions)
-        for storage in self._storages.values():
-            held = storage.view(self.num_rows, self.positions)[..., :kept, :].clone()
-            storage.view(self.num_rows, positions)[..., :kept, :] = held
+        for name, storage in self._storages.items():
+            held = self._views[name][..., :kept, :].clone()
+            self._views[name] = storage.view(self.num_rows, positions)
+            self._views[name][..., :kept, :] = held
         self.positions = positions
 
     def copy_rows(self, source: Tensor, target: Tensor, width: int) -> None:
@@ -67,5 +70,4 @@ class SlotCache:
 
     def buffers(self) -> list[Tensor]:
         """Return the parts ``[rows, heads, positions, size]`` of all buffers."""
-        views = (storage.view(self.num_rows, self.positions) for storage in self._storages.values())
-        return [part for view in views for part in view.unbind()]
+        return [part for view in self._views.values() for part in view.unbind()]

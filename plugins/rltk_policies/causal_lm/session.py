@@ -193,10 +193,10 @@ class CausalLMSession(MaskableSession):
         mask = visible(at[: len(slots)], window, self.policy.model.dtype)[:, None, None]
         step = Step(cache, self._rows[: len(slots)], at[: len(slots)], mask, prefill)
         inputs = {"position_ids": at[None], "attention_mask": mask, "slots": step}
-        allocated = bool(cache.buffers())
-        trunk = self._trunk if prefill is None and allocated else None
         if self._straight is not None:
             return self.policy.hidden_states(self._tensor(ids[None]), trunk=self._straight, **inputs)[0]
+        allocated = bool(cache.buffers())
+        trunk = self._trunk if prefill is None and allocated else None
         with over_slots(self.policy.model), fast_products(self.policy.model):
             hidden = self.policy.hidden_states(self._tensor(ids[None]), trunk=trunk, **inputs)
         if self._trunk is not None and not allocated:

@@ -21,12 +21,16 @@ _ROWS_STEP = 8
 class _Pass:
     """What all layers of a pass share.
 
+    :param newest: how many tokens are the newest of their slots.
+    :param read: how many tokens there are in all; the rows after them fill up.
     :param rotation: ``[T, 1, head_dim / 2]`` complex, or None.
     :param places: ``[T * 2 * key_heads]`` int64 where the cache takes keys and values.
     :param mask: ``[n * key_heads, 1, window]`` additive.
     """
 
     slots: Step
+    newest: int
+    read: int
     rotation: Tensor | None
     places: Tensor
     mask: Tensor
@@ -49,18 +53,19 @@ class StraightTrunk:
         :param input_ids: ``[1, T]`` int64, as ``position_ids``.
         """
         trunk, count = self.trunk, input_ids.shape[1]
-        filled = (0, _filled(count) - count)
-        ids, positions = F.pad(input_ids[0], filled), F.pad(position_ids[0], filled)
+        ids, positions = input_ids[0], position_ids[0]
+        if missing := _filled(count) - count:
+            ids, positions = F.pad(ids, (0, missing)), F.pad(positions, (0, missing))
         rows = trunk.words.index_select(0, ids)
         if trunk.places is not None:
             rows.add_(trunk.places.index_select(0, positions))
         rotation = None if trunk.rotation is None else trunk.rotation.index_select(0, positions)
         places = self._places(slots, positions[:count])
         mask = slots.mask[:, 0].expand(-1, trunk.key_heads, -1).flatten(0, 1)[:, None]
-        shared = _Pass(slots, rotation, places, mask)
+        shared = _Pass(slots, slots.rows.shape[0], count, rotation, places, mask)
         for index, block in enumerate(trunk.blocks):
             rows = self._block(block, index, rows, shared)
-        return BaseModelOutput(last_hidden_state=trunk.norm(rows[: len(slots.rows)])[None])
+        return BaseModelOutput(last_hidden_state=trunk.norm(rows[: shared.newest])[None])
 
     def _places(self, slots: Step, positions: Tensor) -> Tensor:
         """Return which rows of a layer's buffer, seen as ``[rows, head_dim]``, take keys and values."""
@@ -72,9 +77,9 @@ class StraightTrunk:
         return (first * slots.cache.positions + positions[:, None, None]).flatten()
 
     def _block(self, block: Block, index: int, rows: Tensor, shared: _Pass) -> Tensor:
-        trunk, slots = self.trunk, shared.slots
+        trunk = self.trunk
         turned = trunk.heads + trunk.key_heads
-        heads = block.qkv(block.norm(rows)).view(len(rows), turned + trunk.key_heads, trunk.head_dim)
+        heads = block.qkv(block.norm(rows)).view(-1, turned + trunk.key_heads, trunk.head_dim)
         if block.head_norms is not None:
             queries, keys = heads[:, : trunk.heads], heads[:, trunk.heads : turned]
             queries.copy_(block.head_norms[0](queries))
@@ -83,16 +88,15 @@ class StraightTrunk:
             torch.view_as_complex(heads[:, :turned].unflatten(-1, (-1, 2))).mul_(shared.rotation)
         if index + 1 == len(trunk.blocks):
             # of what is read before the newest tokens, the last layer has to leave keys and values only
-            rows = rows[: _filled(len(slots.rows))]
-        attended = self._attend(block, index, heads, shared, count=len(rows))
+            rows = rows[: _filled(shared.newest)]
+        attended = self._attend(block, index, heads, shared, count=rows.shape[0])
         rows = block.out.plus(attended, rows)
         return block.feed(block.feed_norm(rows), rows)
 
     def _attend(self, block: Block, index: int, heads: Tensor, shared: _Pass, *, count: int) -> Tensor:
         """Take in keys and values and return what rows see, ``[count, heads * head_dim]``."""
         trunk, slots = self.trunk, shared.slots
-        n, prefill, size = len(slots.rows), slots.prefill, trunk.head_dim
-        read = len(shared.places) // (2 * trunk.key_heads)
+        n, read, prefill, size = shared.newest, shared.read, slots.prefill, trunk.head_dim
         buffer = slots.cache.buffer(index, heads, trunk.key_heads, parts=2)
         buffer.view(-1, size).index_copy_(0, shared.places, heads[:read, trunk.heads :].reshape(-1, size))
         if prefill is not None:
@@ -107,7 +111,7 @@ class StraightTrunk:
         if prefill is not None and count >= read:
             more = attend_read(prefill, heads[n:read, : trunk.heads], buffer[0], buffer[1], block.scaling)
             parts.append(more.flatten(1))
-        rest = count - sum(map(len, parts))
+        rest = count - (read if len(parts) > 1 else n)
         return torch.cat([*parts, attended.new_zeros(rest, trunk.heads * size)])
 
 

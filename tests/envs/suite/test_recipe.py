@@ -26,8 +26,13 @@ def test_the_recipe_runs_with_every_algorithm(algorithm: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sort", "brackets"])
-def test_reinforcement_makes_up_for_careless_demonstrations(name: str, tmp_path: Path) -> None:
-    summary = train(load_recipe("suite", [f"environment.name={name}"]), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("name", "learning_rate"), [("sort", 0.0003), ("brackets", 0.0003), ("twenty_questions", 0.001)]
+)
+def test_reinforcement_makes_up_for_careless_demonstrations(
+    name: str, learning_rate: float, tmp_path: Path
+) -> None:
+    overrides = [f"environment.name={name}", f"rl.algorithm.learning_rate={learning_rate}"]
+    summary = train(load_recipe("suite", overrides), tmp_path / "run")
     before, after = (summary["policies"][policy]["utility"] for policy in ("sft", "rl"))
     assert before > 0.3 and after > before + 0.1

@@ -12,7 +12,7 @@ from rltk.bench.standings import bounds_of
 from rltk.bench.winning import length_controlled, win_rate
 from rltk.stats import Level, Verdict
 from rltk.stats.aggregates import probability_of_improvement
-from rltk.stats.grids import run_scores
+from rltk.stats.grids import Grid, run_scores
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Versus:
     :param more_prompts: how many more prompts an environment would settle it; None where no number would.
     :param more_seeds: how many more training seeds would, likewise.
     :param win_rate: share of episodes with the better score, ties half.
-    :param controlled: the same, were the answers equally long; None without text.
-    :param improvement: chance that a run of the policy beats one of the other.
+    :param controlled: the same, were the answers equally long; None without text, and of all pairs.
+    :param improvement: chance that a run of the policy beats one of the other; of all pairs only.
     """
 
     policy: str
@@ -43,16 +43,24 @@ class Versus:
     detectable: float
     more_prompts: int | None
     more_seeds: int | None
-    win_rate: Interval | None
-    controlled: Interval | None
-    improvement: Interval | None
+    win_rate: Interval
+    controlled: Interval | None = None
+    improvement: Interval | None = None
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _Meeting:
+    """Two policies on the same prompts.
+
+    :param cells: the scores of both, an environment each.
+    :param over: what they can be compared over.
+    """
+
     policy: str
     other: str
     environments: tuple[str, ...]
+    cells: list[tuple[Grid, Grid]]
+    over: list[Level]
 
 
 def against_baseline(grids: Grids, baseline: str, margin: float) -> list[Versus]:
@@ -63,8 +71,12 @@ def against_baseline(grids: Grids, baseline: str, margin: float) -> list[Versus]
     """
     config = grids.results.config
     others = [policy for policy in config.policies if policy != baseline]
-    pairs = [_Pair(policy, baseline, (name,)) for name in config.environments for policy in others]
-    return _family(grids, pairs, margin, over_all=False)
+    pairs = [(policy, baseline, (name,)) for name in config.environments for policy in others]
+    found = _family(grids, pairs, margin)
+    return [
+        replace(versus, controlled=length_controlled(grids, versus.policy, baseline, *versus.environments))
+        for versus in found
+    ]
 
 
 def all_pairs(
@@ -73,69 +85,66 @@ def all_pairs(
     """Return every pair of policies over some environments at once, as one family of tests.
 
     :param policies: that finished every cell of the environments.
-    :param environments: all with bounds, then scores are normalised; or a single one.
+    :param environments: of several, all with bounds, scores are normalised.
     """
-    pairs = [_Pair(a, b, tuple(environments)) for a, b in combinations(policies, 2)]
-    return _family(grids, pairs, margin, over_all=True)
+    pairs = [(a, b, tuple(environments)) for a, b in combinations(policies, 2)]
+    found = _family(grids, pairs, margin)
+    return [replace(versus, improvement=_improvement(grids, versus)) for versus in found]
 
 
-def _family(grids: Grids, pairs: Sequence[_Pair], margin: float, *, over_all: bool) -> list[Versus]:
+def _family(grids: Grids, pairs: Sequence[tuple[str, str, tuple[str, ...]]], margin: float) -> list[Versus]:
     """Return what is known of the pairs that met on two prompts at least."""
-    met = [pair for pair in pairs if _over(grids, pair)]
+    met = [meeting for meeting in (_meet(grids, *pair) for pair in pairs) if meeting.over]
     # So many that the smallest p-value there can be is convincing after the correction.
     resamples = max(RESAMPLES, 10 * len(met))
-    found = [_compare(grids, pair, normalised=over_all, resamples=resamples) for pair in met]
+    found = [_compare(grids, meeting, resamples) for meeting in met]
     corrected = stats.holm([comparison.p_value for comparison in found]).tolist()
     return [
-        _versus(grids, pair, comparison, p, margin, len(met), over_all=over_all)
-        for pair, comparison, p in zip(met, found, corrected, strict=True)
+        _versus(grids, meeting, comparison, p, margin, len(met))
+        for meeting, comparison, p in zip(met, found, corrected, strict=True)
     ]
 
 
-def _over(grids: Grids, pair: _Pair) -> list[Level]:
-    """Return over what the two policies can be compared, [] where they cannot."""
-    cells = [grids.pair(pair.policy, pair.other, name) for name in pair.environments]
+def _meet(grids: Grids, policy: str, other: str, environments: tuple[str, ...]) -> _Meeting:
+    cells = [grids.pair(policy, other, name) for name in environments]
     met = [answered(ours) & answered(theirs) for ours, theirs in cells if len(ours) and len(theirs)]
-    if len(met) < len(cells) or min(int(each.any(axis=0).sum()) for each in met) < 2:
-        return []
-    trained = any(grids.is_trained_anew(policy, pair.environments) for policy in (pair.policy, pair.other))
-    return ["seed", "prompt"] if trained and min(map(len, met)) > 1 else ["prompt"]
+    over: list[Level] = []
+    if len(met) == len(cells) and min(int(each.any(axis=0).sum()) for each in met) > 1:
+        trained = any(grids.is_trained_anew(name, environments) for name in (policy, other))
+        over = ["seed", "prompt"] if trained and min(map(len, met)) > 1 else ["prompt"]
+    return _Meeting(policy, other, environments, cells, over)
 
 
-def _compare(grids: Grids, pair: _Pair, *, normalised: bool, resamples: int) -> stats.Comparison:
-    cells = [grids.pair(pair.policy, pair.other, name) for name in pair.environments]
-    bounds = [bounds_of(grids, name) if normalised else None for name in pair.environments]
+def _compare(grids: Grids, meeting: _Meeting, resamples: int) -> stats.Comparison:
+    several = len(meeting.environments) > 1
+    bounds = [bounds_of(grids, name) if several else None for name in meeting.environments]
     ours, theirs = (
         [
             grid if limits is None else stats.normalised_score(grid, limits)
             for grid, limits in zip(side, bounds, strict=True)
         ]
-        for side in zip(*cells, strict=True)
+        for side in zip(*meeting.cells, strict=True)
     )
-    generator = grids.generator("compare", pair.policy, pair.other, *pair.environments)
-    return stats.compare(ours, theirs, over=_over(grids, pair), generator=generator, resamples=resamples)
+    generator = grids.generator("compare", meeting.policy, meeting.other, *meeting.environments)
+    return stats.compare(ours, theirs, over=meeting.over, generator=generator, resamples=resamples)
 
 
 def _versus(
     grids: Grids,
-    pair: _Pair,
+    meeting: _Meeting,
     comparison: stats.Comparison,
     corrected: float,
     margin: float,
     tests: int,
-    *,
-    over_all: bool,
 ) -> Versus:
-    bounds = [bounds_of(grids, name) for name in pair.environments]
-    spans = [0.0 if limits is None else 1.0 if over_all else abs(limits[1] - limits[0]) for limits in bounds]
-    least = margin * min(spans)
+    least = margin * _span(grids, meeting.environments)
     # What the correction leaves of the level, at worst.
     strict = replace(comparison, level=1.0 - (1.0 - comparison.level) / tests)
-    more, over = stats.further(strict, margin=least), _over(grids, pair)
+    more = stats.further(strict, margin=least)
     return Versus(
-        policy=pair.policy,
-        other=pair.other,
-        environments=pair.environments,
+        policy=meeting.policy,
+        other=meeting.other,
+        environments=meeting.environments,
         difference=Interval(comparison.difference, comparison.low, comparison.high),
         margin=least,
         p_value=comparison.p_value,
@@ -143,23 +152,27 @@ def _versus(
         verdict=stats.verdict(comparison, margin=least, p_value=corrected),
         detectable=stats.detectable_difference(strict),
         more_prompts=more.prompts,
-        more_seeds=more.seeds if "seed" in over else None,
-        win_rate=win_rate(grids, pair.policy, pair.other, pair.environments),
-        controlled=None
-        if over_all
-        else length_controlled(grids, pair.policy, pair.other, pair.environments[0]),
-        improvement=_improvement(grids, pair) if over_all else None,
+        more_seeds=more.seeds if "seed" in meeting.over else None,
+        win_rate=win_rate(grids, meeting.policy, meeting.other, meeting.environments),
     )
 
 
-def _improvement(grids: Grids, pair: _Pair) -> Interval:
+def _span(grids: Grids, environments: Sequence[str]) -> float:
+    """Return how far it is from random to the oracle, in the units compared; 0 where that is not known."""
+    if len(environments) > 1:
+        return 1.0
+    bounds = bounds_of(grids, environments[0])
+    return 0.0 if bounds is None else abs(bounds[1] - bounds[0])
+
+
+def _improvement(grids: Grids, versus: Versus) -> Interval:
     """Return the chance that a run of the one policy beats one of the other."""
     ours, theirs = (
-        [grids.runs(policy, name) for name in pair.environments] for policy in (pair.policy, pair.other)
+        [grids.runs(policy, name) for name in versus.environments] for policy in (versus.policy, versus.other)
     )
     if min(map(len, [*ours, *theirs])) < 2:
         runs, others = run_scores(ours), run_scores(theirs)
         return Interval(float(probability_of_improvement(runs, others)), None, None)
-    generator = grids.generator("improvement", pair.policy, pair.other, *pair.environments)
+    generator = grids.generator("improvement", versus.policy, versus.other, *versus.environments)
     estimate = stats.probability_of_improvement(ours, theirs, generator=generator, resamples=RESAMPLES)
     return Interval(*estimate)

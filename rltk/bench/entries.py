@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rltk.config import EnvironmentSpec, RewardSpec
 from rltk.config_errors import one_line, propagate
-from rltk.envs_names import find_environment
+from rltk.envs_names import find_environment, with_options
 from rltk.interfaces import Split
 
 
@@ -29,13 +29,19 @@ class EnvironmentEntry(BaseModel):
 def spell_out_entry(given: Any) -> Any:
     """Return the mapping that a short form of an entry stands for.
 
-    Short forms are a name, a Gymnasium id, or a component's name with its options.
+    Short forms are a name, a Gymnasium id, or either with its options: a component's as ``name``, an id as
+    ``id``, beside which ``split`` and ``reward`` may stand too.
 
     :raises UserError: a string that names nothing.
     """
     if isinstance(given, str):
         return {"environment": find_environment(given, "")}
     if isinstance(given, Mapping):
+        if "id" in given and not {"environment", "name"} & set(given):
+            own = {key: given[key] for key in ("split", "reward") if key in given}
+            options = {key: value for key, value in given.items() if key not in ("id", *own)}
+            name, options = with_options(find_environment(str(given["id"]), "id"), options)
+            return {"environment": {"name": name, **options}, **own}
         if "environment" not in given and "name" in given:
             return {"environment": dict(given)}
         if isinstance(given.get("environment"), str):

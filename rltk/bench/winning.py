@@ -9,6 +9,9 @@ from rltk import stats
 from rltk.bench.grids import RESAMPLES, Grids, Interval
 from rltk.bench.records import Record
 
+#: Each one fits the model anew to all episodes.
+_REFITS = 400
+
 Met = tuple[tuple[int | None, int | None], Record, Record]
 
 
@@ -52,7 +55,7 @@ def length_controlled(grids: Grids, policy: str, other: str, environment: str) -
         [theirs.length for _, _, theirs in met],
         [ours.prompt_key for _, ours, _ in met],
         generator=grids.generator("length-controlled", policy, other, environment),
-        resamples=RESAMPLES,
+        resamples=_REFITS,
     )
     return Interval(*estimate)
 

@@ -10,6 +10,8 @@ from typing import Any
 from rltk.errors import UserError
 from rltk.registry import get_registry
 
+#: The id of prompts from anywhere, and the component that reads them from files.
+_ANY_PROMPTS, _FILES = "rltk/TextGeneration-v0", "files"
 _OWN_IDS = re.compile(r"^rltk/(?P<name>\w+)-v\d+$")
 
 
@@ -17,6 +19,7 @@ def find_environment(name: str, where: str) -> dict[str, Any]:
     """Return the component that is meant: its ``name``, and the ``id`` where only Gymnasium knows it.
 
     The id of a component is its name in capitals: ``rltk/Sort-v0`` is the component ``sort``.
+    ``rltk/TextGeneration-v0``, which has no prompts of its own, is the component ``files``, which reads them.
 
     :param name: of a component, or a Gymnasium id.
     :param where: the key path or command that asks, for the error.
@@ -29,6 +32,8 @@ def find_environment(name: str, where: str) -> dict[str, Any]:
         return {"name": name}
     if component := component_of_id(name, components):
         return {"name": component}
+    if name == _ANY_PROMPTS and _FILES in components:
+        return {"name": _FILES}
     if name in gymnasium.registry:
         return {"name": "gymnasium", "id": name}
     close = difflib.get_close_matches(name, [*components, *gymnasium.registry], n=1)

@@ -106,7 +106,9 @@ class Files(Environment):
         )
         max_new_tokens: int = Field(64, gt=0, description="Longest response in tokens.")
         tokenizer: str | None = Field(
-            None, description="Folder or hub id of a tokenizer; null trains a byte-level BPE on the corpus."
+            None,
+            description="Folder or hub id of a tokenizer; null trains a byte-level BPE on the corpus or, "
+            "without one, on prompts and demonstrations.",
         )
         vocab_size: int = Field(8192, ge=258, description="Tokens of the trained BPE.")
         tokenizer_characters: int = Field(
@@ -192,13 +194,22 @@ class Files(Environment):
         where = "environment.tokenizer"
         if self.config.tokenizer is None:
             return train_byte_level_bpe(
-                self.corpus("train"),
+                self._tokenizer_texts(),
                 vocab_size=self.config.vocab_size,
                 max_characters=self.config.tokenizer_characters,
                 where=where,
             )
         # Whoever trains with it checks its special tokens, and may first add a pad token.
         return load_tokenizer(self.config.tokenizer, where)
+
+    def _tokenizer_texts(self) -> Iterator[str]:
+        """Yield the corpus or, where there is none, all prompts and demonstrations."""
+        given = [kind for kind in ("demonstrations", "prompts") if getattr(self.config, kind) is not None]
+        if self.config.corpus is not None or not given:
+            yield from self.corpus("train")
+            return
+        for row in (row for kind in given for row in self._read_rows(kind)):
+            yield self.format_prompt(row["prompt"]) + row.get("response", "")
 
     def _sources(self, kind: str) -> list[str]:
         sources = getattr(self.config, kind)

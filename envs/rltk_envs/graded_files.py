@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class GradedFile(Files):
     """Prompts and demonstrations from one file, and a gold score that is also the default reward.
 
-    The tokenizer, unless one is named, is trained on the training rows. Everything else is as in
-    :class:`~rltk_envs.files.Files`.
+    The tokenizer, unless one is named, is trained on the training rows. Where every row is marked train, the
+    hash of the prompt sets some aside. Everything else is as in :class:`~rltk_envs.files.Files`.
     """
 
     class Config(Files.Config):
@@ -91,4 +91,7 @@ class GradedFile(Files):
     @cached_property
     def _graded(self) -> list[Row]:
         columns = {**self.own_columns, **self.config.columns}
-        return [row for source in self._sources("path") for row in self.read(source, columns)]
+        rows = [row for source in self._sources("path") for row in self.read(source, columns)]
+        if all(row.get("split") == "train" for row in rows):  # half of a data set: some is set aside here
+            rows = [{**row, "split": ""} for row in rows]
+        return rows

@@ -102,6 +102,17 @@ def test_rows_keep_their_splits_and_demonstrations_lose_the_calculators_notes(tm
     assert list(environment.corpus("train"))[1] == "A coat for $1,000 and one for $234?\n#### 1,234"
 
 
+def test_a_file_of_training_rows_alone_has_some_set_aside(tmp_path):
+    rows = [{"question": f"{n}?", "answer": str(n), "split": "train"} for n in range(200)]
+    path = write(tmp_path / "x.jsonl", rows)
+    environment = create("environment", "answers", path=path, validation_share=0.3, vocab_size=300, seed=0)
+    train, held_out, test = (
+        {row["prompt"] for row in environment.prompts(split)} for split in ("train", "validation", "test")
+    )
+    assert len(train) + len(held_out) == 200 and not train & held_out and held_out == test
+    assert 40 < len(held_out) < 80
+
+
 def test_columns_may_have_other_names_and_files_may_be_gzipped(tmp_path):
     path = tmp_path / "x.jsonl.gz"
     with gzip.open(path, "wt") as file:

@@ -200,7 +200,9 @@ def test_a_pass_of_ones_own_is_for_models_that_are_as_transformers_makes_them(ki
     assert trunk_of(small_model(kind).to(torch.bfloat16), 48) is None
 
 
-def test_what_is_new_is_read_in_the_pass_that_acts_or_in_several_where_it_is_much(reads, monkeypatch):
+@pytest.mark.parametrize("units", [1, 256])
+def test_what_is_new_is_read_in_the_pass_that_acts_or_in_several_where_it_is_much(reads, units, monkeypatch):
+    monkeypatch.setattr(products, "_FEWEST_UNITS", units)
     generator = numpy_generator("much")
     texts = [words(generator, 9, 9) for _ in range(6)]
     together = World(make_policy(), texts).act()

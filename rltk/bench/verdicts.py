@@ -38,7 +38,7 @@ def covers(summary: Summary) -> str:
         if any(item.train_seeds > 1 for item in summary.standings if item.policy == policy)
     ]
     if not trained:
-        return "Intervals are over prompts: another draw of them, these very policies."
+        return "Intervals are over prompts: what others would have shown of these very policies."
     return f"Intervals are over prompts, those of {_listed(trained)} over training seeds too."
 
 

@@ -159,7 +159,7 @@ def test_the_page_shows_every_part() -> None:
     sections = re.findall(r'<section id="(\w+)">', page)
     assert sections == ["against", "overall", "pairs", "environments", "frontier", "samples", "reading"]
     # In the four figures of aggregates.
-    assert page.count('class="label">c</span><svg class="track" height="24">') == 6
+    assert page.count('class="label">c</span><svg class="track">') == 6
     assert page.count('<span class="value">ERROR 1/2</span>') == 4
     alone = made_up({("a", "echo"): [[[0.5]]]})
     sections = re.findall(r'<section id="(\w+)">', render_page(summarise(alone), alone))

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from rltk.bench.grids import Interval
 from rltk.reporting.charts import HEIGHT, LEFT, TOP, WIDTH, Frame, axes, tick_text, ticks
 
-_ROW = 24
 _COLOURS = 6
 #: Lines that share a colour differ in their dashes.
 _DASHES = ("none", "6 3", "2 3")
@@ -47,10 +46,12 @@ class _Scale:
     @classmethod
     def over(cls, values: Sequence[float]) -> _Scale:
         """Return a scale with all the values, and the round numbers in it."""
-        around = ticks(min(values), max(values), 4)
+        around = ticks(min(values), max(values))
         room = 0.02 * (max(values) - min(values)) or (around[-1] - around[0]) / 2
         low, high = min(values) - room, max(values) + room
-        return cls(low, high, [tick for tick in around if low <= tick <= high])
+        finest = (ticks(low, high, count) for count in (4, 6, 9))
+        inside = ([tick for tick in found if low <= tick <= high] for found in finest)
+        return cls(low, high, next((found for found in inside if len(found) > 1), around))
 
     def place(self, value: float) -> float:
         """Return where a value lies, in percent."""
@@ -117,12 +118,11 @@ def legend(labels: Iterable[str]) -> Markup:
 
 def _line(line: Line, scale: _Scale, behind: Markup) -> Markup:
     return Markup(
-        '<div class="row {}"><span class="label">{}</span><svg class="track" height="{}">{}{}</svg>'
+        '<div class="row {}"><span class="label">{}</span><svg class="track">{}{}</svg>'
         '<span class="value">{}</span>{}</div>'
     ).format(
         line.kind,
         line.label,
-        _ROW,
         behind,
         Markup("") if line.estimate is None else _dot(scale, line.estimate),
         line.text,
@@ -131,33 +131,30 @@ def _line(line: Line, scale: _Scale, behind: Markup) -> Markup:
 
 
 def _dot(scale: _Scale, estimate: Interval) -> Markup:
-    middle = _ROW / 2
     bar = Markup("")
     if estimate.low is not None and estimate.high is not None:
-        bar = Markup('<line class="bar" x1="{:.2f}%" x2="{:.2f}%" y1="{}" y2="{}"/>').format(
-            scale.place(estimate.low), scale.place(estimate.high), middle, middle
+        bar = Markup('<line class="bar" x1="{:.2f}%" x2="{:.2f}%" y1="50%" y2="50%"/>').format(
+            scale.place(estimate.low), scale.place(estimate.high)
         )
-    return bar + Markup('<circle class="dot" cx="{:.2f}%" cy="{}" r="4.5"/>').format(
-        scale.place(estimate.value), middle
-    )
+    dot = Markup('<circle class="dot" cx="{:.2f}%" cy="50%" r="4.5"/>')
+    return bar + dot.format(scale.place(estimate.value))
 
 
 def _rule(scale: _Scale, value: float, name: str) -> Markup:
-    line = '<line class="{}" x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="{}"/>'
-    return Markup(line).format(name, scale.place(value), scale.place(value), _ROW)
+    line = Markup('<line class="{}" x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/>')
+    return line.format(name, scale.place(value), scale.place(value))
 
 
 def _stretch(scale: _Scale, band: tuple[float, float]) -> Markup:
     low, high = (min(max(scale.place(end), 0.0), 100.0) for end in band)
-    return Markup('<rect class="band" x="{:.2f}%" width="{:.2f}%" y="0" height="{}"/>').format(
-        low, high - low, _ROW
-    )
+    rect = Markup('<rect class="band" x="{:.2f}%" width="{:.2f}%" y="0" height="100%"/>')
+    return rect.format(low, high - low)
 
 
 def _scale(scale: _Scale) -> Markup:
     text = Markup('<text class="middle" x="{:.2f}%" y="12">{}</text>')
     texts = Markup("").join(text.format(scale.place(tick), tick_text(tick)) for tick in scale.ticks)
-    row = '<div class="row scale"><svg class="track" height="16" aria-hidden="true">{}</svg></div>'
+    row = '<div class="row scale"><svg class="track" aria-hidden="true">{}</svg></div>'
     return Markup(row).format(texts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -88,9 +88,8 @@ def _standing(grids: Grids, policy: str, environment: str) -> Standing:
         return counts
     mean = _mean(grids, policy, environment, "score", score)
     bounds = bounds_of(grids, environment)
-    return Standing(
-        **{name: getattr(counts, name) for name in ("policy", "environment", "status", "cells", "failed")},
-        reasons=counts.reasons,
+    return replace(
+        counts,
         episodes=len(records),
         prompts=len({record.prompt_key for record in records}),
         seeds=len({record.seed for record in records}),

@@ -80,7 +80,7 @@ def trunk_of(model: PreTrainedModel, width: int) -> Trunk | None:
     """
     base: Any = model.base_model
     floats = all(parameter.dtype == torch.float32 for parameter in base.parameters())
-    if model.device.type != "cpu" or not floats or not all(map(_as_made, base.modules())):
+    if base.training or model.device.type != "cpu" or not floats or not all(map(_as_made, base.modules())):
         return None
     kind, onednn = type(base).__name__, use_onednn(model)
     if kind == "GPT2Model" and not base.config.add_cross_attention:

@@ -66,27 +66,31 @@ def further(comparison: Comparison, *, margin: float = 0.0, power: float = 0.8) 
 
     If the difference stays d, its standard error has to fall until either 0 or the margin is far enough
     away: ``(t_{1 - alpha/2} + t_{power}) * standard error <= max(|d|, margin - |d|)``.
-    More prompts shrink what prompts contribute to the variance and not what seeds do, and the reverse.
+    More prompts shrink what prompts contribute to the variance and not what seeds do, and the reverse; they add
+    degrees of freedom to their part (Satterthwaite 1946).
 
     :param margin: the smallest difference of interest, as for :func:`verdict`.
     """
     distance = max(abs(comparison.difference), margin - abs(comparison.difference))
     parts = comparison.variance
 
-    def more(there: int, shrinking: float, fixed: float) -> int | None:
+    def more(there: int, shrinking: float, others: int, fixed: float) -> int | None:
+        def freedom(extra: int) -> float:
+            shrunk = shrinking * there / (there + extra)
+            uncertainty = shrunk**2 / max(there + extra - 1, 1) + fixed**2 / max(others - 1, 1)
+            return (shrunk + fixed) ** 2 / uncertainty if uncertainty else 1.0
+
         def settled(extra: int) -> bool:
-            growth = (there + extra) / there
-            # Where another level contributes, the degrees of freedom stay near its own.
-            degrees = parts.degrees * (1.0 if fixed else growth)
-            error = math.sqrt(fixed + shrinking / growth)
+            degrees = parts.degrees * max(freedom(extra) / freedom(0), 1.0)
+            error = math.sqrt(fixed + shrinking * there / (there + extra))
             return _quantiles(comparison.level, power, degrees) * error <= distance and distance > 0.0
 
         extra = bisect_left(range(_MOST), True, key=settled)
         return extra if extra < _MOST else None
 
     return Further(
-        prompts=more(comparison.prompts, parts.prompt + parts.residual, parts.seed),
-        seeds=more(comparison.seeds, parts.seed + parts.residual, parts.prompt),
+        prompts=more(comparison.prompts, parts.prompt + parts.residual, comparison.seeds, parts.seed),
+        seeds=more(comparison.seeds, parts.seed + parts.residual, comparison.prompts, parts.prompt),
     )
 
 

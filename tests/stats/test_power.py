@@ -82,9 +82,22 @@ def test_few_clusters_need_more_than_normal_quantiles_say():
     assert more.seeds is not None and more.seeds > 0 and more.prompts is None
     after = 3 + more.seeds
     error = math.sqrt(0.03 / after)
-    degrees = 2 * after / 3
+    degrees = after - 1
     needed = scipy_stats.t.ppf(0.975, degrees) + scipy_stats.t.ppf(0.8, degrees)
     assert needed * error <= 0.3
+
+
+def test_further_seeds_add_degrees_of_freedom_beside_many_prompts():
+    """Three seeds leave two degrees of freedom; the prompts' small part does not keep it so."""
+    variance = MeanVariance(seed=0.01, prompt=0.0001, degrees=2.04)
+    more = further(comparison(0.3, 0.43, variance, seeds=3, prompts=401))
+    assert more.seeds is not None
+    after = 3 + more.seeds
+    seed = 0.03 / after
+    degrees = (seed + 0.0001) ** 2 / (seed**2 / (after - 1) + 0.0001**2 / 400)
+    needed = scipy_stats.t.ppf(0.975, degrees) + scipy_stats.t.ppf(0.8, degrees)
+    assert needed * math.sqrt(seed + 0.0001) == pytest.approx(0.3, rel=0.15)
+    assert needed * math.sqrt(seed + 0.0001) <= 0.3
 
 
 def test_no_number_settles_that_there_is_no_difference_at_all():

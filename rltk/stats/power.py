@@ -66,8 +66,8 @@ def further(comparison: Comparison, *, margin: float = 0.0, power: float = 0.8) 
 
     If the difference stays d, its standard error has to fall until either 0 or the margin is far enough
     away: ``(t_{1 - alpha/2} + t_{power}) * standard error <= max(|d|, margin - |d|)``.
-    More prompts shrink what prompts contribute to the variance and not what seeds do, and the reverse; they add
-    degrees of freedom to their part (Satterthwaite 1946).
+    More prompts shrink what prompts contribute to the variance and not what seeds do, and the reverse; they
+    add degrees of freedom to their part (Satterthwaite 1946).
 
     :param margin: the smallest difference of interest, as for :func:`verdict`.
     """

@@ -73,7 +73,7 @@ def _against(verdict: Verdict, baseline: str) -> str:
         "better": f"better than {baseline}",
         "worse": f"worse than {baseline}",
         "tied": f"tied with {baseline}",
-        "underpowered": f"too close to {baseline} to tell with so few episodes",
+        "underpowered": f"too close to {baseline} to tell by what was played",
     }[verdict]
 
 

@@ -98,7 +98,7 @@ def test_verdicts_in_words() -> None:
         "up is better than base in echo.",
         "down is worse than base in echo.",
         "same is tied with base in echo.",
-        "noisy is too close to base to tell with so few episodes in echo.",
+        "noisy is too close to base to tell by what was played in echo.",
     ]
     assert to_settle(found(summary, "up"), summary) == ""
     noisy = found(summary, "noisy")

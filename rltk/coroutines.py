@@ -11,13 +11,10 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 T = TypeVar("T")
-
-_WAKE_SECONDS = 0.5
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -38,9 +35,9 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise RuntimeError("rltk.coroutines.run was called from a coroutine; await the coroutine there")
     started: list[asyncio.Task[T]] = []
     try:
-        _wait_for(asyncio.run_coroutine_threadsafe(_finish(coroutine, started), loop))
+        asyncio.run_coroutine_threadsafe(_finish(coroutine, started), loop).result()
     except BaseException:
-        _wait_for(asyncio.run_coroutine_threadsafe(_cancel(started), loop))
+        asyncio.run_coroutine_threadsafe(_cancel(started), loop).result()
         raise
     [task] = started
     if task.cancelled():  # as a CancelledError it would pass every `except Exception` of the caller
@@ -80,16 +77,6 @@ async def gather_bounded(
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
     return [results[index] for index in range(len(listed))]
-
-
-def _wait_for(future: Future[None]) -> None:
-    """Wait until a future is done, and no longer than ``_WAKE_SECONDS`` at a time.
-
-    A signal that arrives when a wait is about to begin does not end it: Python handles it after the wait.
-    """
-    while not future.done():
-        wait([future], timeout=_WAKE_SECONDS)
-    future.result()
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

@@ -69,6 +69,15 @@ def test_a_coroutine_that_cancels_itself_is_an_ordinary_exception():
         run(cancel())
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also in a process that a shell started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_coroutine_and_waits_for_its_end():
     seen = []
 

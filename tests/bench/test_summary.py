@@ -19,6 +19,11 @@ RNG = np.random.default_rng(7)
 HARD = RNG.uniform(0.2, 0.6, 40)
 
 
+@pytest.fixture(autouse=True)
+def _the_same_draws_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(0))
+
+
 def cell(values: object) -> list[list[float]]:
     """Return scores of one sample a prompt."""
     return [[float(value)] for value in np.asarray(values)]

@@ -173,8 +173,9 @@ class Rollout:
             yield from (self.select(rows) for rows in order.split(size))
             return
         # Single steps need no trimming: one gather an epoch, and views of it.
-        shuffled = self.replace(**{name: tensor[order] for name, tensor in self._tensors().items()})
-        yield from (shuffled._slice(start, start + size) for start in range(0, len(self), size))
+        pieces = {name: tensor[order].split(size) for name, tensor in self._tensors().items()}
+        for each in zip(*pieces.values(), strict=True):
+            yield self.replace(**dict(zip(pieces, each, strict=True)))
 
     def _is_flat(self) -> bool:
         """Return whether every row is a single action, as :meth:`steps` makes them."""

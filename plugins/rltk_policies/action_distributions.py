@@ -187,11 +187,8 @@ def _choose_category(
     shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     cumulative = np.exp(shifted, dtype=np.float64).cumsum(-1)
     total = cumulative[:, -1:]
-    if uniforms is None:
-        actions = logits.argmax(-1)
-    else:
-        # Below the total even where the product is rounded up to it: the last action may be a forbidden one.
-        threshold = np.minimum(uniforms * total, np.nextafter(total, 0.0))
-        actions = (cumulative <= threshold).sum(-1)
+    # The largest uniform, 1 - 2^-53, times the total is below the total, however it is rounded: an action
+    # that adds nothing to the sum, as a forbidden one, is never taken.
+    actions = logits.argmax(-1) if uniforms is None else (cumulative <= uniforms * total).sum(-1)
     chosen = shifted[np.arange(len(shifted)), actions]
     return actions, (chosen - np.log(total[:, 0])).astype(np.float32)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import gymnasium as gym
 
 from rltk.config import Recipe
 
@@ -20,6 +23,8 @@ def sb3_job(recipe: Recipe) -> dict[str, Any]:
     policy, algorithm = stage["policy"], dict(stage["algorithm"])
     name = algorithm.pop("name")
     _require("policy", policy, {"name": "mlp", "path": None})
+    if name == "trpo":
+        algorithm |= _per_component(algorithm, recipe.environment.options)
     if stage["steps"] is None:
         raise ValueError("the recipe collects whole episodes; the peer collects steps")
     return {
@@ -44,6 +49,17 @@ def sb3_job(recipe: Recipe) -> dict[str, Any]:
         },
         "episodes": recipe.stages["evaluate"].options["num_prompts"],
     }
+
+
+def _per_component(algorithm: Options, environment: Options) -> dict[str, float]:
+    """Return TRPO's trust region and damping for a KL that is a mean over an action's components.
+
+    rltk's, as the paper's, is the KL of whole actions: the sum over their components. sb3-contrib takes the
+    mean of what torch.distributions returns, which for a Gaussian is one number a component.
+    """
+    space = gym.make(environment["id"], **environment["options"]).action_space
+    components = math.prod(space.shape) if isinstance(space, gym.spaces.Box) else 1
+    return {name: algorithm[name] / components for name in ("max_kl", "damping")}
 
 
 def _normalize(stage: Options, gamma: float) -> dict[str, Any] | None:

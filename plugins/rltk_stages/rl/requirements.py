@@ -8,6 +8,7 @@ from rltk.errors import UserError
 from rltk.registry import get_registry
 
 if TYPE_CHECKING:
+    from rltk.interfaces import Algorithm
     from rltk.policy import Policy
     from rltk.runs import StageContext
 
@@ -23,10 +24,7 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
     if not policy.actor_parameters():
         fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
-    if algorithm.needs_critic and not policy.critic_parameters():
-        what = f"{name!r} learns from a critic, and this policy has none"
-        fix = "choose critic: detached_head, or an algorithm without a critic such as rloo"
-        raise UserError(f"{where}.policy.critic", what, fix=fix)
+    require_critic(algorithm, context, policy)
     if algorithm.needs_groups:
         what = f"{name!r} compares the answers to one prompt with each other"
         if context.environment.spaces() is not None:
@@ -35,3 +33,16 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
         if config.group_size < 2:
             fix = "set it to 2 or more"
             raise UserError(f"{where}.group_size", what, got=config.group_size, fix=fix)
+
+
+def require_critic(algorithm: Algorithm | type[Algorithm], context: StageContext, policy: Policy) -> None:
+    """Require a critic where the algorithm learns from one.
+
+    :param algorithm: its class, before it is made; or itself, where an option of it decides.
+    :raises UserError: the policy has none.
+    """
+    if algorithm.needs_critic and not policy.critic_parameters():
+        what = f"{algorithm.name!r} learns from a critic, and this policy has none"
+        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
+        fix += "baseline: none"
+        raise UserError(f"stages.{context.name}.policy.critic", what, fix=fix)

@@ -182,10 +182,10 @@ class GRPO(Algorithm):
 
 def _require_one_divisor(loss_aggregation: str, constant_length: int | None) -> None:
     if loss_aggregation == "constant" and constant_length is None:
-        what = "loss_aggregation: constant divides by it"
+        what = "missing, but loss_aggregation=constant divides by it"
         raise UserError("constant_length", what, fix="set it, e.g. to the environment's max_new_tokens")
     if loss_aggregation != "constant" and constant_length is not None:
-        what = f"loss_aggregation: {loss_aggregation} does not divide by it"
+        what = f"loss_aggregation={loss_aggregation} does not divide by it"
         fix = "leave it out, or set loss_aggregation: constant"
         raise UserError("constant_length", what, got=constant_length, fix=fix)
 

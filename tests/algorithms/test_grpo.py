@@ -71,7 +71,7 @@ def test_only_by_tokens_does_an_episode_count_by_who_else_is_in_the_mini_batch(n
     [
         (
             {"loss_aggregation": "constant"},
-            r"constant_length: loss_aggregation: constant divides by it\. Fix: set it, e\.g\. to",
+            r"constant_length: missing, but loss_aggregation=constant divides by it\. Fix: set it, e\.g\. to",
         ),
         (
             {"constant_length": 48},

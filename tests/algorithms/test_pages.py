@@ -124,3 +124,31 @@ def test_what_the_stage_logs_is_explained_too(tmp_path):
     explained |= first_column(section(DOCS / "instructgpt-mini.md", "What the rl stage logs"))
     explained |= {"score_p50", "score_p90"}  # shortened there to _p50 and _p90
     assert set(on_text) | set(on_arrays) <= explained
+
+
+def details():
+    """Number, kind and words of each row of the table of PPO's details, ranges taken apart."""
+    table = section(PAGES / "ppo.md", "The 37 implementation details")
+    for numbers, _, kind, here in re.findall(
+        r"^\| (\d.*?) \| (.*?) \| (.*?) \| (.*) \|$", table, re.MULTILINE
+    ):
+        first, *rest = map(int, re.findall(r"\d+", numbers))
+        for number in range(first, (rest or [first])[0] + 1):
+            yield number, kind, here
+
+
+def test_every_detail_of_ppo_is_an_option_a_decision_or_does_not_apply():
+    assert [number for number, _, _ in details()] == list(range(1, 38))
+    assert {kind for _, kind, _ in details()} == {"option", "decision", "does not apply"}
+
+
+def test_the_options_of_the_details_are_options():
+    known = {"ppo": "algorithm", "mlp": "policy", "causal_lm": "policy", "rl": "stage"}
+    fields = {name: set(get_registry().get(kind, name).Config.model_fields) for name, kind in known.items()}
+    for number, kind, here in details():
+        if kind != "option":
+            continue
+        words = re.findall(r"`(?:rl\.)?(\w+)`", here)
+        owner = next((word for word in words if word in known), "rl" if "`rl." in here else "ppo")
+        option = next(word for word in words if word not in known)
+        assert option in fields[owner], (number, option)

@@ -47,9 +47,9 @@ Row = dict[str, Any]
 
 
 class ComponentConfig(BaseModel):
-    """Base of every component's ``Config``: unknown keys are errors, defaults are validated."""
+    """Base of every component's ``Config``: keys are known, defaults are validated, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, allow_inf_nan=False)
 
 
 class Component:

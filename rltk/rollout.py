@@ -161,14 +161,15 @@ def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: 
 
 def require_same_step(envs: VectorEnv) -> None:
     """Raise a UserError unless a slot that ends an episode begins the next one in the same step."""
-    mode = envs.metadata.get("autoreset_mode")
-    if mode != AutoresetMode.SAME_STEP:
-        raise UserError(
-            "environment",
-            "its autoreset mode must be SAME_STEP",
-            got=getattr(mode, "value", mode),
-            fix='make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})',
-        )
+    given = (envs.metadata or {}).get("autoreset_mode")
+    if given is None:
+        what = "its metadata do not say when an episode that ended is followed by the next"
+        fix = 'make it with gym.make_vec; in a VectorEnv of your own set metadata["autoreset_mode"] = '
+        raise UserError("environment", what, fix=f"{fix}AutoresetMode.SAME_STEP, and do so")
+    mode = getattr(given, "value", given)
+    if mode != AutoresetMode.SAME_STEP.value:
+        fix = 'make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})'
+        raise UserError("environment", "its autoreset mode must be SAME_STEP", got=mode, fix=fix)
 
 
 def _layout(trace: _Trace) -> dict[str, Tensor]:

@@ -149,7 +149,7 @@ def test_a_rollout_without_a_critic_differs_in_the_values_alone(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("rl.group_size=1", r"stages\.rl\.group_size: 'comparing' .*, got 1\. Fix: set it to 2 or more"),
+        ("rl.group_size=1", r"^rl\.group_size: 'comparing' .*, got 1\. Fix: set it to 2 or more"),
         ("rl.steps=8", r"stages\.rl\.steps: text is collected in episodes\. Fix: set episodes instead"),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_text_refuses(text_recipe: Path, tmp_path: Path, override: str, wor
 
 
 def test_control_has_no_groups(tmp_path: Path) -> None:
-    recipe = load_recipe("cartpole", [*SMALL, "rl.algorithm.name=comparing"])
+    recipe = load_recipe("cartpole", [*SMALL, "rl.algorithm.name=comparing", "rl.group_size=4"])
     with pytest.raises(
         UserError, match=r"stages\.rl\.algorithm\.name: 'comparing' .* choose an algorithm with"
     ):

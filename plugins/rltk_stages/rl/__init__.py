@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec, build_config
+from rltk.config_errors import propagate
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.fragments import FragmentCollector
@@ -30,7 +31,7 @@ from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
 from rltk_stages.rl.pretraining import PretrainingLoss
-from rltk_stages.rl.requirements import check_requirements, require_critic
+from rltk_stages.rl.requirements import check_group_size, check_requirements, require_critic
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -91,6 +92,11 @@ class ReinforcementLearning(Stage):
         log_interval: int = Field(
             1, ge=1, description="Iterations from one record of metrics to the next; the last is recorded."
         )
+
+        @model_validator(mode="after")
+        def _something_to_compare(self) -> ReinforcementLearning.Config:
+            propagate(check_group_size, self.algorithm.name, self.group_size)
+            return self
 
     config: Config
     #: What is trained.

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rltk.runs import StageContext
 
 
+_COMPARES = "compares the answers to one prompt with each other"
+
+
 def check_requirements(config: Any, context: StageContext, policy: Policy) -> None:
     """Check that the algorithm of an rl stage can train the policy in the environment.
 
@@ -25,14 +28,20 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
         fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
     require_critic(algorithm, context, policy)
-    if algorithm.needs_groups:
-        what = f"{name!r} compares the answers to one prompt with each other"
-        if context.environment.spaces() is not None:
-            fix = "choose an algorithm with a critic; there are no prompts here"
-            raise UserError(f"{where}.algorithm.name", what, fix=fix)
-        if config.group_size < 2:
-            fix = "set it to 2 or more"
-            raise UserError(f"{where}.group_size", what, got=config.group_size, fix=fix)
+    if algorithm.needs_groups and context.environment.spaces() is not None:
+        fix = "choose an algorithm with a critic; there are no prompts here"
+        raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
+
+
+def check_group_size(name: str, group_size: int) -> None:
+    """Check that an algorithm that compares answers gets several to a prompt, before anything runs.
+
+    :param name: the algorithm's.
+    :raises UserError: it gets one.
+    """
+    if get_registry().get("algorithm", name).needs_groups and group_size < 2:
+        fix = "set it to 2 or more; on control tasks choose an algorithm with a critic"
+        raise UserError("group_size", f"{name!r} {_COMPARES}", got=group_size, fix=fix)
 
 
 def require_critic(algorithm: Algorithm | type[Algorithm], context: StageContext, policy: Policy) -> None:

@@ -47,9 +47,9 @@ Row = dict[str, Any]
 
 
 class ComponentConfig(BaseModel):
-    """Base of every component's ``Config``: unknown keys are errors, defaults are validated."""
+    """Base of every component's ``Config``: keys are known, defaults are validated, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True, allow_inf_nan=False)
 
 
 class Component:
@@ -87,8 +87,9 @@ class Algorithm(Component, ABC):
     kind = "algorithm"
     #: Whether it compares episodes that answer one prompt, so that group_size must be at least 2.
     needs_groups: ClassVar[bool] = False
-    #: Whether it learns from the values of a critic, so that a policy without one is refused.
-    needs_critic: ClassVar[bool] = False
+    #: Whether it learns from the values of a critic: a policy without one is refused then, and otherwise no
+    #: critic is asked while rollouts are collected. Where an option decides, the constructor sets it.
+    needs_critic: bool = False
 
     def __init__(
         self,

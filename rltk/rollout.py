@@ -51,7 +51,8 @@ def collect(
     :param seed: of the environment's order and of the sampling.
     :param first_episode: number of the first episode, where collecting goes on from earlier rollouts.
     :param deterministic: take each distribution's mode.
-    :param values: ask the critic for values too; without, they are 0 where acting does not give them.
+    :param values: ask the critic for values too; without, they are 0 where acting does not give them, and
+        after a cut-off.
     :raises UserError: the environment does not reset in the step that ends an episode.
     """
     require_same_step(envs)
@@ -65,7 +66,8 @@ def collect(
     finally:
         if deferred:
             base.defer_scoring = False
-    rollout = _text_rollout(trace, base, deferred) if text else _array_rollout(trace, policy)
+    critic = policy if values else None
+    rollout = _text_rollout(trace, base, deferred) if text else _array_rollout(trace, critic)
     if trace.values or not values:
         return rollout
     return rollout.replace(values=rollout_values(policy, rollout, max_tokens=8192))
@@ -159,14 +161,15 @@ def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: 
 
 def require_same_step(envs: VectorEnv) -> None:
     """Raise a UserError unless a slot that ends an episode begins the next one in the same step."""
-    mode = envs.metadata.get("autoreset_mode")
-    if mode != AutoresetMode.SAME_STEP:
-        raise UserError(
-            "environment",
-            "its autoreset mode must be SAME_STEP",
-            got=getattr(mode, "value", mode),
-            fix='make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})',
-        )
+    given = (envs.metadata or {}).get("autoreset_mode")
+    if given is None:
+        what = "its metadata do not say when an episode that ended is followed by the next"
+        fix = 'make it with gym.make_vec; in a VectorEnv of your own set metadata["autoreset_mode"] = '
+        raise UserError("environment", what, fix=f"{fix}AutoresetMode.SAME_STEP, and do so")
+    mode = getattr(given, "value", given)
+    if mode != AutoresetMode.SAME_STEP.value:
+        fix = 'make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})'
+        raise UserError("environment", "its autoreset mode must be SAME_STEP", got=mode, fix=fix)
 
 
 def _layout(trace: _Trace) -> dict[str, Tensor]:
@@ -199,17 +202,20 @@ def _layout(trace: _Trace) -> dict[str, Tensor]:
     return fields
 
 
-def _array_rollout(trace: _Trace, policy: Policy) -> Rollout:
-    """Return a rollout of array observations; truncated episodes bootstrap from their final observation."""
+def _array_rollout(trace: _Trace, critic: Policy | None) -> Rollout:
+    """Return a rollout of array observations; truncated episodes bootstrap from their final observation.
+
+    :param critic: gives the value of that; None: it is 0.
+    """
     fields = _layout(trace)
     rollout = Rollout(scores=fields["rewards"].sum(1), episodes=(), **fields)
-    if trace.final_observations:
+    if critic is not None and trace.final_observations:
         rows = torch.tensor(sorted(trace.final_observations)) - trace.first_episode
         final = np.stack([trace.final_observations[episode] for episode in sorted(trace.final_observations)])
         last = rollout.select(rows)
         observations = torch.from_numpy(final).to(fields["rewards"].device)[:, None]
         ends = last.replace(observations=observations, mask=torch.ones_like(last.mask[:, :1]))
-        rollout.bootstrap[rows] = policy.value(ends)[:, 0].to(rollout.bootstrap)
+        rollout.bootstrap[rows] = critic.value(ends)[:, 0].to(rollout.bootstrap)
     return rollout
 
 

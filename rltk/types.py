@@ -56,8 +56,9 @@ class Rollout:
     :param actions: ``[B, T, ...]`` the actions; int64 where they are discrete.
     :param logprobs: ``[B, T]`` float32, of the distribution sampled from.
     :param rewards: ``[B, T]`` float32, the reward that followed each action.
-    :param values: ``[B, T]`` float32, the critic's value before each action.
-    :param bootstrap: ``[B]`` float32, the value after the last action; 0 where the episode terminated.
+    :param values: ``[B, T]`` float32, the critic's value before each action; 0 where no critic was asked.
+    :param bootstrap: ``[B]`` float32, the value after the last action; 0 where the episode terminated or no
+        critic was asked.
     :param episode_ids: ``[B]`` int64, the order in which the episodes were dealt.
     :param groups: ``[B]`` int64, equal for episodes that answer one prompt; None where no groups were dealt.
     :param lengths: ``[B]`` int64, tokens in each row (text only).

@@ -59,6 +59,24 @@ def test_truncation_bootstraps_from_the_final_observation_and_termination_does_n
     assert rollout.bootstrap.tolist() == [50.0, 0.0, 50.0, 0.0]
 
 
+def test_without_values_nothing_is_bootstrapped_and_all_else_is_the_same():
+    asked, unasked = (
+        collect(counter_envs(1), counter_policy(), episodes=4, seed=0, values=values)
+        for values in (True, False)
+    )
+    assert asked.bootstrap.tolist() == [50.0, 0.0, 50.0, 0.0] and asked.values.any()
+    assert not unasked.bootstrap.any() and not unasked.values.any()
+    for name in ("mask", "actions", "logprobs", "rewards", "observations", "scores"):
+        assert torch.equal(getattr(asked, name), getattr(unasked, name)), name
+
+
+@pytest.mark.parametrize("mode", [gym.vector.AutoresetMode.SAME_STEP, "SameStep"])
+def test_the_autoreset_mode_may_be_given_by_its_value(mode):
+    envs = counter_envs(1)
+    envs.metadata = {"autoreset_mode": mode}
+    assert len(collect(envs, counter_policy(), episodes=2, seed=0)) == 2
+
+
 def test_environments_that_reset_in_the_next_step_are_refused():
     with pytest.raises(UserError, match="must be SAME_STEP, got 'NextStep'"):
         collect(counter_envs(1, gym.vector.AutoresetMode.NEXT_STEP), counter_policy(), episodes=1, seed=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rltk.advantages import (
@@ -23,6 +23,7 @@ from rltk.advantages import (
     indifferent_groups,
     lone_episodes,
 )
+from rltk.config_errors import propagate
 from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
@@ -63,9 +64,15 @@ class GRPO(Algorithm):
         scale_rewards: Literal["group", "batch", "none"] = Field(
             "group", description="Whose standard deviation advantages are divided by; none: Dr. GRPO."
         )
-        loss_aggregation: Literal["sequence", "token"] = Field(
+        loss_aggregation: Literal["sequence", "token", "constant"] = Field(
             "sequence",
-            description="Mean over each episode's actions, then over episodes; or over all actions.",
+            description="sequence: mean over each episode's actions, then over episodes; token: over all "
+            "actions; constant: each episode's sum divided by constant_length, then the mean (Dr. GRPO).",
+        )
+        constant_length: int | None = Field(
+            None,
+            ge=1,
+            description="What loss_aggregation: constant divides by, e.g. the environment's max_new_tokens.",
         )
         clip_range: float = Field(0.2, gt=0, description="How far below 1 the ratio counts, and above too.")
         clip_range_high: float | None = Field(
@@ -82,6 +89,11 @@ class GRPO(Algorithm):
         max_tokens_per_batch: int = Field(
             8192, ge=1, description="Padded size of a forward pass; less saves memory."
         )
+
+        @model_validator(mode="after")
+        def _one_divisor(self) -> GRPO.Config:
+            propagate(_require_one_divisor, self.loss_aggregation, self.constant_length)
+            return self
 
     config: Config
 
@@ -122,14 +134,19 @@ class GRPO(Algorithm):
             raise UserError("algorithm.kl_loss_coef", what, got=self.config.kl_loss_coef, fix=fix)
 
     def _step(self, batch: Rollout, seen: Diagnostics) -> Metrics:
-        count = batch.num_actions if self.config.loss_aggregation == "token" else len(batch)
         return gradient_step(
             self.optimizer,
-            Batch(batch.parts(self.config.max_tokens_per_batch), count),
+            Batch(batch.parts(self.config.max_tokens_per_batch), self._count(batch)),
             lambda part: self._loss(part, seen),
             max_grad_norm=self.config.max_grad_norm,
             where=self.name,
         )
+
+    def _count(self, batch: Rollout) -> int:
+        """Return what the summed loss of a mini-batch is divided by."""
+        if self.config.loss_aggregation == "token":
+            return batch.num_actions
+        return len(batch) * (self.config.constant_length or 1)
 
     def _loss(self, batch: Rollout, seen: Diagnostics) -> Tensor:
         """Return the summed loss of a micro-batch, and add its diagnostics to ``seen``."""
@@ -161,6 +178,16 @@ class GRPO(Algorithm):
         """Restore what :meth:`state_dict` returned."""
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.generator.set_state(state["generator"])
+
+
+def _require_one_divisor(loss_aggregation: str, constant_length: int | None) -> None:
+    if loss_aggregation == "constant" and constant_length is None:
+        what = "missing, but loss_aggregation=constant divides by it"
+        raise UserError("constant_length", what, fix="set it, e.g. to the environment's max_new_tokens")
+    if loss_aggregation != "constant" and constant_length is not None:
+        what = f"loss_aggregation={loss_aggregation} does not divide by it"
+        fix = "leave it out, or set loss_aggregation: constant"
+        raise UserError("constant_length", what, got=constant_length, fix=fix)
 
 
 @hookimpl

@@ -49,7 +49,10 @@ class Reinforce(Algorithm):
 
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
         super().__init__(config, policy=policy, generator=generator)
-        parameters = [*policy.actor_parameters(), *policy.critic_parameters()]
+        self.needs_critic = config.baseline == "value"
+        parameters = policy.actor_parameters()
+        if self.needs_critic:
+            parameters = [*parameters, *policy.critic_parameters()]
         self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
 
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
@@ -57,30 +60,36 @@ class Reinforce(Algorithm):
         config = self.config
         require_finite(rollout, self.name)
         # Without a baseline the critic is untrained, so its value after a cut-off is no estimate of the rest.
-        with_critic = config.baseline == "value"
-        bootstrap = rollout.bootstrap if with_critic else torch.zeros_like(rollout.bootstrap)
+        bootstrap = rollout.bootstrap if self.needs_critic else torch.zeros_like(rollout.bootstrap)
         returns = returns_to_go(rollout.rewards, bootstrap, rollout.mask, gamma=config.gamma)
-        advantages = returns - rollout.values if with_critic else returns
+        advantages = returns - rollout.values if self.needs_critic else returns
         rollout = rollout.replace(returns=returns, advantages=advantages)
 
         kl, seen = exact_kl(self.policy, rollout), Diagnostics()
-
-        def loss(batch: Rollout) -> Tensor:
-            assert batch.advantages is not None and batch.returns is not None
-            now, mask = self.policy.evaluate(batch), batch.mask
-            seen.add(mask, logprobs=now.logprobs, old_logprobs=batch.logprobs, entropy=now.entropy)
-            total = policy_gradient_loss(now.logprobs, batch.advantages, mask)
-            if with_critic:
-                total = total + 0.5 * masked_sum((now.values - batch.returns) ** 2, mask)
-            return total - config.entropy_coef * masked_sum(now.entropy, mask)
-
         parts = Batch(rollout.parts(config.max_tokens_per_batch), rollout.num_actions)
         seen.add_step(
-            gradient_step(self.optimizer, parts, loss, max_grad_norm=config.max_grad_norm, where=self.name)
+            gradient_step(
+                self.optimizer,
+                parts,
+                lambda part: self._loss(part, seen),
+                max_grad_norm=config.max_grad_norm,
+                where=self.name,
+            )
         )
-        values = rollout.values if with_critic else None
+        values = rollout.values if self.needs_critic else None
         metrics = advantage_metrics(advantages, returns, rollout.mask, values)
         return {**metrics, **seen.metrics(), "kl": kl()}
+
+    def _loss(self, batch: Rollout, seen: Diagnostics) -> Tensor:
+        """Return the summed loss of a micro-batch, and add its diagnostics to ``seen``."""
+        assert batch.advantages is not None and batch.returns is not None
+        now, mask = self.policy.evaluate(batch) if self.needs_critic else None, batch.mask
+        logprobs, entropy = (now.logprobs, now.entropy) if now else self.policy.action_logprobs(batch)
+        seen.add(mask, logprobs=logprobs, old_logprobs=batch.logprobs, entropy=entropy)
+        loss = policy_gradient_loss(logprobs, batch.advantages, mask)
+        if now is not None:
+            loss = loss + 0.5 * masked_sum((now.values - batch.returns) ** 2, mask)
+        return loss - self.config.entropy_coef * masked_sum(entropy, mask)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an interrupted run needs beside the policy's weights to go on exactly."""

@@ -125,6 +125,23 @@ def ignores_padding(found: Component) -> None:
     require(furthest < 1e-6, f"garbage in the padding moved a weight by {furthest:.2g}", fix=fix)
 
 
+def uses_no_critic_unsaid(found: Component) -> None:
+    """Unless it says ``needs_critic``, what a critic says does not matter."""
+    trial, other = start(found), start(found)
+    if trial.algorithm.needs_critic:
+        return
+    rollout = rollout_of(trial.policy)
+    values = torch.arange(rollout.mask.numel(), dtype=torch.float32).view(rollout.mask.shape) % 5
+    asked = rollout.replace(values=torch.where(rollout.mask, values, 0.0), bootstrap=rollout.bootstrap + 1)
+    outcomes = [
+        {"metrics": each.algorithm.update(given), "weights": copy_of(each.policy)}
+        for each, given in ((trial, rollout), (other, asked))
+    ]
+    where = difference(outcomes[0], outcomes[1])
+    fix = "set needs_critic = True, without which rollout.values and rollout.bootstrap are 0; or do without"
+    require(where is None, f"other values of the critic change {where}", fix=fix)
+
+
 def learns_from_part_of_a_rollout(found: Component) -> None:
     """It learns from a rollout that lost its unscorable episodes, down to a single one."""
     for rows in (torch.arange(1, ROWS), torch.tensor([3])):
@@ -238,6 +255,7 @@ ALGORITHM_CHECKS = (
     leaves_the_rollout_alone,
     is_repeatable,
     ignores_padding,
+    uses_no_critic_unsaid,
     learns_from_part_of_a_rollout,
     refuses_what_is_not_finite,
     goes_on_from_a_checkpoint,

@@ -130,7 +130,7 @@ def test_rloo(clip_range):
 
 
 @pytest.mark.parametrize("scale", ["group", "none"])
-@pytest.mark.parametrize("aggregation", ["sequence", "token"])
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 def test_grpo(scale, aggregation):
     policy = make_policy()
     rollout = make_rollout(policy)
@@ -147,9 +147,10 @@ def test_grpo(scale, aggregation):
         share = 1 / LENGTHS[i] if aggregation == "sequence" else 1.0
         return share * (by_policy + 0.05 * by_kl), 0.0
 
-    expected = gradient_by_hand(
-        policy, rollout, slopes, entropy_coef=0.0, count=8 if aggregation == "sequence" else STEPS
-    )
+    count = {"sequence": 8, "token": STEPS, "constant": 8 * 6}[aggregation]
+    expected = gradient_by_hand(policy, rollout, slopes, entropy_coef=0.0, count=count)
     options = {"clip_range": 0.2, "clip_range_high": 0.3, "kl_loss_coef": 0.05}
+    if aggregation == "constant":
+        options["constant_length"] = 6
     update(GRPO, policy, rollout, scale_rewards=scale, loss_aggregation=aggregation, **options)
     assert_same_gradient(policy, expected)

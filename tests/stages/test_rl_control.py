@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -15,6 +16,7 @@ from rltk.errors import UserError
 from rltk.models import save_model
 from rltk.registry import load_plugins
 from rltk.runs import train
+from rltk_policies.mlp.policy import MLPPolicy
 from tests.text_world import tiny_model, word_tokenizer
 
 SMALL = ["rl.iterations=3", "rl.steps=64", "rl.num_envs=4", "evaluate.num_prompts=4"]
@@ -102,10 +104,52 @@ def test_groups_reach_the_algorithm(text_recipe: Path, tmp_path: Path) -> None:
     assert train(load_recipe(text_recipe), tmp_path / "run")["rl"]["groups"] == 2
 
 
+WHOLE_EPISODES = ["rl.steps=null", "rl.episodes=6"]
+
+
+@pytest.mark.parametrize("rollout", [[], WHOLE_EPISODES], ids=["fragments", "episodes"])
+@pytest.mark.parametrize("baseline", ["none", "value"])
+def test_a_critic_is_asked_only_where_one_is_learned_from(
+    rollout: list[str], baseline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    for name in ("value", "evaluate"):
+        original = getattr(MLPPolicy, name)
+        monkeypatch.setattr(
+            MLPPolicy, name, lambda self, batch, n=name, f=original: asked.append(n) or f(self, batch)
+        )
+    # Episodes that are cut off after two steps have a value at their end.
+    cut_off = ["environment.options={max_episode_steps: 2}"]
+    algorithm = ["rl.algorithm.name=reinforce", f"rl.algorithm.baseline={baseline}"]
+    overrides = [*algorithm, *SMALL, *cut_off, "rl.steps=64", *rollout]
+    summary = train(load_recipe("cartpole", overrides), tmp_path / "run")
+    assert set(asked) == ({"value", "evaluate"} if baseline == "value" else set())
+    assert ("explained_variance" in summary["rl"]) == (baseline == "value")
+
+
+def test_a_rollout_without_a_critic_differs_in_the_values_alone(tmp_path: Path) -> None:
+    rollouts: list[rltk.Rollout] = []
+
+    class Watching:
+        @rltk.hookimpl
+        def rltk_rollout(self, rollout: rltk.Rollout) -> None:
+            rollouts.append(rollout)
+
+    load_plugins().register(Watching(), "watching")
+    for baseline in ("value", "none"):
+        options = ["rl.algorithm.name=reinforce", f"rl.algorithm.baseline={baseline}", *SMALL, "rl.steps=64"]
+        train(load_recipe("cartpole", [*options, "rl.iterations=1"]), tmp_path / baseline)
+    asked, unasked = rollouts
+    for name in ("mask", "actions", "logprobs", "rewards", "observations", "episode_ids", "scores"):
+        assert torch.equal(getattr(asked, name), getattr(unasked, name)), name
+    assert bool(asked.values.any()) and not bool(unasked.values.any())
+    assert bool(asked.bootstrap.any()) and not bool(unasked.bootstrap.any())
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("rl.group_size=1", r"stages\.rl\.group_size: 'comparing' .*, got 1\. Fix: set it to 2 or more"),
+        ("rl.group_size=1", r"^rl\.group_size: 'comparing' .*, got 1\. Fix: set it to 2 or more"),
         ("rl.steps=8", r"stages\.rl\.steps: text is collected in episodes\. Fix: set episodes instead"),
     ],
 )
@@ -115,7 +159,7 @@ def test_what_text_refuses(text_recipe: Path, tmp_path: Path, override: str, wor
 
 
 def test_control_has_no_groups(tmp_path: Path) -> None:
-    recipe = load_recipe("cartpole", [*SMALL, "rl.algorithm.name=comparing"])
+    recipe = load_recipe("cartpole", [*SMALL, "rl.algorithm.name=comparing", "rl.group_size=4"])
     with pytest.raises(
         UserError, match=r"stages\.rl\.algorithm\.name: 'comparing' .* choose an algorithm with"
     ):

@@ -9,6 +9,7 @@ from rltk.errors import UserError
 from rltk.models import save_model
 from rltk.runs import train
 from rltk_policies.causal_lm.adapter_off import AdapterOff
+from rltk_policies.causal_lm.critic import SeparateCritic
 from rltk_policies.causal_lm.policy import CausalLMPolicy
 from rltk_stages.rl import ReinforcementLearning
 from tests.text_world import tiny_model, word_tokenizer
@@ -81,7 +82,31 @@ def test_a_policy_trained_as_a_whole_has_a_reference_of_its_own(recipe, tmp_path
     assert not any(p.requires_grad for p in stage.reference.parameters()) and results["kl"] != 0.0
 
 
-def test_an_algorithm_that_needs_a_critic_is_not_given_a_policy_without_one(recipe, tmp_path, monkeypatch):
-    words = r"stages\.rl\.policy\.critic: 'ppo' learns from a critic, and this policy has none\. Fix: choose "
+NEEDING_A_CRITIC = ["rl.algorithm.name=ppo", "rl.algorithm.name=trpo", "rl.algorithm.name=reinforce"]
+
+
+@pytest.mark.parametrize("algorithm", NEEDING_A_CRITIC)
+def test_an_algorithm_that_needs_a_critic_is_not_given_a_policy_without_one(
+    algorithm, recipe, tmp_path, monkeypatch
+):
+    words = r"stages\.rl\.policy\.critic: '\w+' learns from a critic, and this policy has none\. Fix: choose "
     with pytest.raises(UserError, match=words):
-        run(recipe, tmp_path / "run", "rl.policy.critic=none", monkeypatch=monkeypatch)
+        run(recipe, tmp_path / "run", algorithm, "rl.policy.critic=none", monkeypatch=monkeypatch)
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "reinforce"])
+def test_a_critic_that_nothing_learns_from_reads_no_text(algorithm, recipe, tmp_path, monkeypatch):
+    passes = []
+    read = SeparateCritic.forward
+    monkeypatch.setattr(
+        SeparateCritic, "forward", lambda self, *given: passes.append(1) or read(self, *given)
+    )
+    separate = ["rl.policy.critic=separate", "rl.group_size=3"]
+    run(recipe, tmp_path / "ppo", *separate, monkeypatch=monkeypatch)
+    assert passes
+    passes.clear()
+    options = [f"rl.algorithm.name={algorithm}"]
+    if algorithm == "reinforce":
+        options.append("rl.algorithm.baseline=none")
+    _, results = run(recipe, tmp_path / algorithm, *separate, *options, monkeypatch=monkeypatch)
+    assert not passes and "explained_variance" not in results

@@ -164,6 +164,20 @@ class LearnsFromPadding(Reinforce):
         return (-advantages[:, None] * logprobs).mean()
 
 
+class ComparesWithACritic(Reinforce):
+    """Learns from values that no critic is asked for."""
+
+    def advantages(self, rollout):
+        return super().advantages(rollout) - rollout.values[:, 0]
+
+
+class JudgesTheCritic(Reinforce):
+    """Reports of a critic that is not asked."""
+
+    def update(self, rollout, *, progress=0.0):
+        return super().update(rollout) | {"value_mean": float(rollout.values.mean())}
+
+
 class DividesByDeviation(Reinforce):
     """Divides by a deviation that a single episode does not have."""
 
@@ -312,6 +326,11 @@ class FlattensAdvantages(Reinforce):
         (OwnRandomness, r"two equal updates differ in \['metrics'\]\['policy_loss'\]"),
         (CountsPadding, "garbage in the padding moved a weight by"),
         (LearnsFromPadding, "garbage in the padding moved a weight by"),
+        (
+            ComparesWithACritic,
+            r"other values of the critic change \['metrics'\]\['policy_loss'\]\. Fix: set need",
+        ),
+        (JudgesTheCritic, r"other values of the critic change \['metrics'\]\['value_mean'\]"),
         (DividesByDeviation, "with 1 of 24 episodes policy_loss is not finite"),
         (ReshapesGroups, "lost its unscorable episodes, down to a single one: it raised RuntimeError: shape"),
         (AcceptsNaN, r"nan in rollout\.rewards was accepted"),

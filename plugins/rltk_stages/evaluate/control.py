@@ -35,7 +35,14 @@ def _episodes(context: StageContext, config: Any, policy: Policy, *, determinist
     envs = context.environment.make_vec(min(config.num_envs, config.num_prompts), split=config.split)
     seed = derive_seed(context.seed, "sampling")
     try:
-        return collect(envs, policy, episodes=config.num_prompts, seed=seed, deterministic=deterministic)
+        return collect(
+            envs,
+            policy,
+            episodes=config.num_prompts,
+            seed=seed,
+            deterministic=deterministic,
+            values=False,
+        )
     finally:
         envs.close()
 

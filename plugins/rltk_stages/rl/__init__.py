@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec, build_config
+from rltk.config_errors import propagate
 from rltk.errors import NonFiniteError, UserError
 from rltk.evaluation import rollout_logprobs
 from rltk.fragments import FragmentCollector
@@ -30,7 +31,7 @@ from rltk.scoring import reward_metrics
 from rltk.training import load_weights, weights
 from rltk.types import Metrics, Rollout
 from rltk_stages.rl.pretraining import PretrainingLoss
-from rltk_stages.rl.requirements import check_requirements
+from rltk_stages.rl.requirements import check_group_size, check_requirements, require_critic
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -92,6 +93,11 @@ class ReinforcementLearning(Stage):
             1, ge=1, description="Iterations from one record of metrics to the next; the last is recorded."
         )
 
+        @model_validator(mode="after")
+        def _something_to_compare(self) -> ReinforcementLearning.Config:
+            propagate(check_group_size, self.algorithm.name, self.group_size)
+            return self
+
     config: Config
     #: What is trained.
     policy: Policy
@@ -115,9 +121,10 @@ class ReinforcementLearning(Stage):
         policy = self.policy = self._create_policy(config.policy)
         check_requirements(config, context, policy)
         algorithm = self._create_algorithm(policy)
+        require_critic(algorithm, context, policy)
         envs = self._create_envs(policy)
         start = self._restore(policy, algorithm)
-        collected = self._collector(envs, policy, start)
+        collected = self._collector(envs, policy, start, values=algorithm.needs_critic)
         for iteration in range(start, config.iterations):
             self.iteration = iteration
             try:
@@ -134,23 +141,28 @@ class ReinforcementLearning(Stage):
         total = {name: config.iterations * count for name, count in size.items()}
         return {context.name: {"iterations": config.iterations, **total, **self.metrics}}
 
-    def _collector(self, envs: VectorEnv, policy: Policy, start: int) -> Callable[[int], Rollout]:
+    def _collector(
+        self, envs: VectorEnv, policy: Policy, start: int, *, values: bool
+    ) -> Callable[[int], Rollout]:
         """Return what collects the rollout of an iteration.
 
         :param start: the first iteration. Environments cannot be saved, so those that are stepped in
             fragments begin new episodes when a run goes on.
+        :param values: ask the critic for values.
         """
         config, seed = self.config, self.context.seed
         if config.steps is None:
             count = config.episodes
             return lambda iteration: collect(
-                envs, policy, episodes=count, seed=seed, first_episode=iteration * count
+                envs, policy, episodes=count, seed=seed, first_episode=iteration * count, values=values
             )
         if is_text(envs):
             fix = "set episodes instead"
             raise UserError(f"stages.{self.context.name}.steps", "text is collected in episodes", fix=fix)
         steps = config.steps
-        self.fragments = FragmentCollector(envs, policy, seed=derive_seed(seed, "fragments", start))
+        self.fragments = FragmentCollector(
+            envs, policy, seed=derive_seed(seed, "fragments", start), values=values
+        )
         fragments = self.fragments
         return lambda iteration: fragments.collect(steps)
 

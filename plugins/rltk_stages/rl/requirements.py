@@ -8,8 +8,12 @@ from rltk.errors import UserError
 from rltk.registry import get_registry
 
 if TYPE_CHECKING:
+    from rltk.interfaces import Algorithm
     from rltk.policy import Policy
     from rltk.runs import StageContext
+
+
+_COMPARES = "compares the answers to one prompt with each other"
 
 
 def check_requirements(config: Any, context: StageContext, policy: Policy) -> None:
@@ -23,15 +27,31 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
     if not policy.actor_parameters():
         fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
+    require_critic(algorithm, context, policy)
+    if algorithm.needs_groups and context.environment.spaces() is not None:
+        fix = "choose an algorithm with a critic; there are no prompts here"
+        raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
+
+
+def check_group_size(name: str, group_size: int) -> None:
+    """Check that an algorithm that compares answers gets several to a prompt, before anything runs.
+
+    :param name: the algorithm's.
+    :raises UserError: it gets one.
+    """
+    if get_registry().get("algorithm", name).needs_groups and group_size < 2:
+        fix = "set it to 2 or more; on control tasks choose an algorithm with a critic"
+        raise UserError("group_size", f"{name!r} {_COMPARES}", got=group_size, fix=fix)
+
+
+def require_critic(algorithm: Algorithm | type[Algorithm], context: StageContext, policy: Policy) -> None:
+    """Require a critic where the algorithm learns from one.
+
+    :param algorithm: its class, before it is made; or itself, where an option of it decides.
+    :raises UserError: the policy has none.
+    """
     if algorithm.needs_critic and not policy.critic_parameters():
-        what = f"{name!r} learns from a critic, and this policy has none"
-        fix = "choose critic: detached_head, or an algorithm without a critic such as rloo"
-        raise UserError(f"{where}.policy.critic", what, fix=fix)
-    if algorithm.needs_groups:
-        what = f"{name!r} compares the answers to one prompt with each other"
-        if context.environment.spaces() is not None:
-            fix = "choose an algorithm with a critic; there are no prompts here"
-            raise UserError(f"{where}.algorithm.name", what, fix=fix)
-        if config.group_size < 2:
-            fix = "set it to 2 or more"
-            raise UserError(f"{where}.group_size", what, got=config.group_size, fix=fix)
+        what = f"{algorithm.name!r} learns from a critic, and this policy has none"
+        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
+        fix += "baseline: none"
+        raise UserError(f"stages.{context.name}.policy.critic", what, fix=fix)

@@ -9,7 +9,7 @@ from typing import Any
 import rltk
 import torch
 from pydantic import Field
-from rltk.advantages import generalized_advantage_estimation, masked_mean
+from rltk.advantages import masked_mean, returns_to_go
 from rltk.losses import masked_sum
 from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from torch import Tensor
@@ -77,16 +77,9 @@ class TemplateNameAlgorithm(rltk.Algorithm):
         return {"policy_loss": step["loss"], "grad_norm": step["grad_norm"], "baseline": baseline}
 
     def _returns(self, rollout: rltk.Rollout) -> Tensor:
-        """Return the discounted rewards ``[B, T]`` from each action on: GAE with lambda 1 and no critic."""
-        _, returns = generalized_advantage_estimation(
-            rollout.rewards,
-            torch.zeros_like(rollout.values),
-            rollout.bootstrap,
-            rollout.mask,
-            gamma=self.config.gamma,
-            gae_lambda=1.0,
-        )
-        return returns
+        """Return the discounted rewards ``[B, T]`` from each action on, with nothing after a cut-off."""
+        nothing = torch.zeros_like(rollout.bootstrap)
+        return returns_to_go(rollout.rewards, nothing, rollout.mask, gamma=self.config.gamma)
 
     def _loss(self, batch: rltk.Rollout) -> Tensor:
         """Return the summed loss of a micro-batch; ``gradient_step`` divides by all actions once."""

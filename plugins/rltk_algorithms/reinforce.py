@@ -83,13 +83,18 @@ class Reinforce(Algorithm):
     def _loss(self, batch: Rollout, seen: Diagnostics) -> Tensor:
         """Return the summed loss of a micro-batch, and add its diagnostics to ``seen``."""
         assert batch.advantages is not None and batch.returns is not None
-        now, mask = self.policy.evaluate(batch) if self.needs_critic else None, batch.mask
-        logprobs, entropy = (now.logprobs, now.entropy) if now else self.policy.action_logprobs(batch)
+        if self.needs_critic:
+            now = self.policy.evaluate(batch)
+            logprobs, entropy = now.logprobs, now.entropy
+        else:
+            logprobs, entropy = self.policy.action_logprobs(batch)
+        mask = batch.mask
         seen.add(mask, logprobs=logprobs, old_logprobs=batch.logprobs, entropy=entropy)
         loss = policy_gradient_loss(logprobs, batch.advantages, mask)
-        if now is not None:
+        loss = loss - self.config.entropy_coef * masked_sum(entropy, mask)
+        if self.needs_critic:
             loss = loss + 0.5 * masked_sum((now.values - batch.returns) ** 2, mask)
-        return loss - self.config.entropy_coef * masked_sum(entropy, mask)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an interrupted run needs beside the policy's weights to go on exactly."""

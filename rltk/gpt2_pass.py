@@ -11,18 +11,18 @@ Only for models that are GPT-2 and nothing else; for all others there is their o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.activations import GELUTanh
-from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block, GPT2Model
-from transformers.pytorch_utils import Conv1D
 
 from rltk.feed_forward import feed_forward
 
-_OF_GPT2 = (GPT2Model, GPT2Block, GPT2Attention, GPT2MLP, GELUTanh, Conv1D)
-_PARTS = (*_OF_GPT2, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.ModuleList)
+if TYPE_CHECKING:
+    from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, GPT2Block, GPT2Model
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 #: Common starts are read once where that saves at least this share of the tokens: it takes a mask.
 _WORTH_SHARING = 1 / 16
@@ -37,6 +37,8 @@ def gpt2_hidden_states(trunk: nn.Module, tokens: Tensor, places: Tensor) -> Tens
     :returns: None where the trunk is not GPT-2 as transformers has it, in evaluation mode, on a CPU, with
         weights that are either all trained or all not.
     """
+    from transformers.models.gpt2.modeling_gpt2 import GPT2Model  # see rltk.models on why not above
+
     if not isinstance(trunk, GPT2Model) or not len(places) or not _is_plain(trunk):
         return None
     texts = _Texts.sharing(tokens, places)
@@ -150,6 +152,17 @@ def _is_plain(trunk: GPT2Model) -> bool:
     )
 
 
+@cache
+def _parts() -> frozenset[type[nn.Module]]:
+    """Return the classes that GPT-2 is made of."""
+    from transformers.activations import GELUTanh
+    from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block, GPT2Model
+    from transformers.pytorch_utils import Conv1D
+
+    own = (GPT2Model, GPT2Block, GPT2Attention, GPT2MLP, GELUTanh, Conv1D)
+    return frozenset([*own, nn.Embedding, nn.LayerNorm, nn.Dropout, nn.ModuleList])
+
+
 def _is_untouched(module: nn.Module) -> bool:
     state = vars(module)
-    return type(module) in _PARTS and "forward" not in state and not any(state[hooks] for hooks in _HOOKS)
+    return type(module) in _parts() and "forward" not in state and not any(state[hooks] for hooks in _HOOKS)

@@ -1,4 +1,8 @@
-"""Transformers models as stages use them: built from a config, opened, checked and saved, without chatter."""
+"""Transformers models as stages use them: built from a config, opened, checked and saved, without chatter.
+
+Every start imports this module with the plugins, and transformers takes twice as long to import as torch:
+functions import what they need of it, so that what needs no language model does without.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    CONFIG_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    GenerationConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.activations import FastGELUActivation, GELUTanh, NewGELUActivation
-from transformers.utils import logging as transformers_logging
 
 from rltk.errors import UserError, suggestion
 from rltk.rng import seeded_initialisation, torch_generator
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _DROPOUT_SUFFIXES = ("dropout", "pdrop", "dropout_prob")
 
@@ -35,6 +29,8 @@ _DROPOUT_SUFFIXES = ("dropout", "pdrop", "dropout_prob")
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Hold back transformers' progress bars and load reports: a run shows its own progress."""
+    from transformers.utils import logging as transformers_logging
+
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -79,6 +75,8 @@ def load_tokenizer(path: str | Path, where: str) -> PreTrainedTokenizerBase:
 
     :raises UserError: when there is none.
     """
+    from transformers import AutoTokenizer
+
     with quiet_transformers(), _user_errors(path, where, "no tokenizer can be loaded from it"):
         return AutoTokenizer.from_pretrained(path)
 
@@ -104,6 +102,8 @@ def build_causal_lm(
     :param dropout: what every dropout rate of its config is set to; None leaves them.
     :raises UserError: for an unknown model type or key.
     """
+    from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+
     options = {**_token_ids(tokenizer), "vocab_size": len(tokenizer), **options}
     model_type = options.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
@@ -129,6 +129,8 @@ def load_causal_lm(path: str | Path, where: str, *, dropout: float | None = None
     :param dropout: what every dropout rate of its config is set to; None leaves them.
     :raises UserError: when there is none.
     """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     with quiet_transformers(), _user_errors(path, where, "no model can be loaded from it"):
         config = AutoConfig.from_pretrained(path)
         set_dropout(config, dropout)
@@ -141,6 +143,8 @@ def load_reward_model(path: str | Path, where: str) -> PreTrainedModel:
 
     :raises UserError: when there is none, or it does not give one score.
     """
+    from transformers import AutoModelForSequenceClassification
+
     with quiet_transformers(), _user_errors(path, where, "no reward model can be loaded from it"):
         model = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
     if model.config.num_labels != 1:
@@ -161,6 +165,8 @@ def reward_model_from_policy(
 
     :raises UserError: when there is no such model, or transformers has no scalar-headed variant of it.
     """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
     problem = "no model with a scalar head can be made from it"
     with quiet_transformers(), _user_errors(path, where, problem), seeded_initialisation(seed, "head"):
         config = AutoConfig.from_pretrained(path, num_labels=1)
@@ -185,6 +191,8 @@ def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:
     GPT-2's own form keeps five intermediate tensors a layer for the backward pass and takes longer than the
     matrix products around it. Results are equal up to rounding; neither config nor weights change.
     """
+    from transformers.activations import FastGELUActivation, GELUTanh, NewGELUActivation
+
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, NewGELUActivation | FastGELUActivation):
@@ -201,6 +209,8 @@ def grow_vocabulary(model: PreTrainedModel, size: int, seed: int) -> None:
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Write model and tokenizer as a Hugging Face folder (safetensors) whose ids agree with each other."""
+    from transformers import GenerationConfig
+
     ids = _token_ids(tokenizer)
     for key, value in ids.items():
         setattr(model.config, key, value)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rltk.batching import micro_batches, pad_rows
 from rltk.errors import UserError
 from rltk.gpt2_pass import gpt2_hidden_states
 from rltk.models import context_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def score_rows(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from rltk.errors import UserError
 from rltk.interfaces import Row
 from rltk.language_modeling import tokenize
 from rltk.models import tokenizer_fingerprint
 from rltk.ranking import Pairs, join_pairs, preference_pairs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rltk.batching import EpochSampler
 from rltk.errors import UserError
@@ -26,6 +25,9 @@ from rltk.models import (
 )
 from rltk.training import Batch, TrainingConfig, Validation, evenly_spaced, train
 from rltk.types import Metrics
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _SMALL_LLAMA = {
     "model_type": "llama",

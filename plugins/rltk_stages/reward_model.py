@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rltk.batching import EpochSampler, micro_batches
 from rltk.data import assigned_split, read_rankings
@@ -23,6 +22,9 @@ from rltk.ranking_data import Ranking, encode_rankings, join
 from rltk.rng import numpy_generator
 from rltk.training import Batch, Progress, TrainingConfig, Validation, evenly_spaced, train
 from rltk.types import Metrics
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _FORWARDS_A_PART = 4
 

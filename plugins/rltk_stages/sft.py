@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rltk.batching import EpochSampler
 from rltk.errors import UserError
@@ -24,6 +23,9 @@ from rltk.language_modeling import (
 from rltk.models import check_tokenizer, context_length, load_causal_lm, load_tokenizer, save_model
 from rltk.training import Batch, Progress, TrainingConfig, Validation, train
 from rltk.types import Metrics
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class SupervisedFineTuning(Stage):

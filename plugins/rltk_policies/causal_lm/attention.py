@@ -11,15 +11,18 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AttentionInterface, PreTrainedModel
 
 from rltk.errors import UserError
 from rltk_policies.causal_lm.cache import SlotCache
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "rltk_slots"
 _FIX = "choose a model with plain causal attention, such as GPT-2, Llama, Qwen or Mistral"
@@ -149,12 +152,10 @@ def attend_read(prefill: Prefill, queries: Tensor, keys: Tensor, values: Tensor,
     return attended.transpose(1, 2)[prefill.reader, prefill.offset]
 
 
-AttentionInterface.register(NAME, slot_attention)
-
-
 @contextmanager
 def over_slots(model: PreTrainedModel) -> Iterator[None]:
     """Let a model attend over slots inside the block."""
+    _make_known()
     config = model.config
     usual = config._attn_implementation
     config._attn_implementation = NAME
@@ -162,6 +163,14 @@ def over_slots(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = usual
+
+
+@cache
+def _make_known() -> None:
+    """Give transformers the function by its name."""
+    from transformers import AttentionInterface  # see rltk.models on why not above
+
+    AttentionInterface.register(NAME, slot_attention)
 
 
 def check_model(model: PreTrainedModel) -> None:

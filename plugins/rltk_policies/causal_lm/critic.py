@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from rltk.models import fuse_activations, load_reward_model, quiet_transformers
 from rltk.preference import scores_at
 from rltk.rng import seeded_initialisation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Where a saved policy keeps its critic.
 CRITIC_FOLDER = "critic"
@@ -38,6 +41,8 @@ class SeparateCritic(nn.Module):
     @classmethod
     def from_trunk(cls, model: PreTrainedModel, device: torch.device) -> SeparateCritic:
         """Return a critic with a copy of a language model's trunk, whose values are 0 at first."""
+        from transformers import AutoModelForSequenceClassification  # see rltk.models on why not above
+
         config = copy.deepcopy(model.config)
         config.num_labels = 1
         with quiet_transformers(), seeded_initialisation("critic"):

@@ -10,16 +10,18 @@ import json
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from rltk.errors import UserError
 from rltk.interfaces import ComponentConfig
 from rltk.rng import seeded_initialisation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Where a saved policy keeps its adapter, beside the merged weights.
 ADAPTER_FOLDER = "adapter"

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from gymnasium.spaces import Space
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rltk.chunked_logprobs import token_logprobs_and_entropy
 from rltk.distributions import categorical_kl, categorical_logprobs_and_entropy, restrict
@@ -28,6 +27,9 @@ from rltk_policies.causal_lm.lora import ADAPTER_FOLDER, Adapter, LoRAConfig, ba
 from rltk_policies.causal_lm.positions import allowed_at, before_actions, lay_out, read_tokens
 from rltk_policies.causal_lm.sampling import Truncation
 from rltk_policies.causal_lm.session import CausalLMSession
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class CausalLMPolicy(Policy):

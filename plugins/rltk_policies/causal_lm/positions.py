@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from rltk.errors import UserError
 from rltk.models import context_length
 from rltk.types import Rollout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def read_tokens(batch: Rollout, model: PreTrainedModel, where: str) -> Tensor:

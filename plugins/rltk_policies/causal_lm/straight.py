@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.modeling_outputs import BaseModelOutput
 
 from rltk_policies.causal_lm.attention import Step, attend_read, share_read
 from rltk_policies.causal_lm.blocks import Block, Trunk
@@ -36,6 +35,12 @@ class _Pass:
     mask: Tensor
 
 
+class TrunkOutput(NamedTuple):
+    """What a trunk returns, by the name that transformers' own have for it."""
+
+    last_hidden_state: Tensor
+
+
 class StraightTrunk:
     """Stands in for the trunk of a model that attends over slots.
 
@@ -47,7 +52,7 @@ class StraightTrunk:
 
     def __call__(
         self, *, input_ids: Tensor, position_ids: Tensor, slots: Step, **ignored: Any
-    ) -> BaseModelOutput:
+    ) -> TrunkOutput:
         """Return the hidden states ``[1, n, d]`` of the newest tokens, which come first.
 
         :param input_ids: ``[1, T]`` int64, as ``position_ids``.
@@ -65,7 +70,7 @@ class StraightTrunk:
         shared = _Pass(slots, slots.rows.shape[0], count, rotation, places, mask)
         for index, block in enumerate(trunk.blocks):
             rows = self._block(block, index, rows, shared)
-        return BaseModelOutput(last_hidden_state=trunk.norm(rows[: shared.newest])[None])
+        return TrunkOutput(trunk.norm(rows[: shared.newest])[None])
 
     def _places(self, slots: Step, positions: Tensor) -> Tensor:
         """Return which rows of a layer's buffer, seen as ``[rows, head_dim]``, take keys and values."""

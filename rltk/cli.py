@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rltk.cli_bench import BenchCommand, bench
+from rltk.cli_collection import without_collection
 from rltk.cli_envs import envs_app
 from rltk.cli_options import DEFAULT_RECIPE, Debug, Plugins, Strict
 from rltk.cli_plugins import config_app, plugins_app
@@ -76,12 +77,13 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Answer a prompt with a run's final policy."""
-    from rltk.generation import generate as answer
-    from rltk.registry import load_plugins
+    with without_collection():
+        from rltk.generation import generate as answer
+        from rltk.registry import load_plugins
 
-    load_plugins(plugin or [])
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "seed": seed, "greedy": greedy}
-    print(answer(run, prompt, policy=policy, **options))
+        load_plugins(plugin or [])
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "seed": seed, "greedy": greedy}
+        print(answer(run, prompt, policy=policy, **options))
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rltk.cli_collection import without_collection
 from rltk.cli_options import Debug, Plugins
 from rltk.cli_plugins import Json
 
@@ -23,9 +24,10 @@ def list_all(
 ) -> None:
     """List environments: kind, turns, levels, the scores of random actions and of the oracle."""
     if context.invoked_subcommand is None:
-        from rltk.envs_listing import list_environments
+        with without_collection():
+            from rltk.envs_listing import list_environments
 
-        list_environments(plugin or [], as_json=as_json)
+            list_environments(plugin or [], as_json=as_json)
 
 
 @envs_app.command()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rltk.cli_collection import without_collection
 from rltk.cli_options import DEFAULT_RECIPE, Debug, Plugins, Strict
 
 plugins_app = typer.Typer(help="List, explain, check and begin plugins.")
@@ -32,7 +30,7 @@ def list_all(
     if context.invoked_subcommand is None:
         from rltk.listing.listing import list_plugins
 
-        with _no_collection():
+        with without_collection():
             list_plugins(plugin or [], as_json=as_json, load=load, strict=strict)
 
 
@@ -69,7 +67,7 @@ def new(
     """Write an installable package with a small working plugin and its test."""
     from rltk.scaffold import new_plugin, next_steps
 
-    with _no_collection():
+    with without_collection():
         paths = new_plugin(kind, name, directory)
     for path in paths:
         print(path)
@@ -86,19 +84,3 @@ def schema(
     from rltk.describing.config_schema import print_schema
 
     print_schema(recipe, plugin or [])
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from what is made here: modules and syntax trees.
-
-    Looking through them, once more at the end of the process, would take a third of a command's time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if enabled:
-            gc.enable()

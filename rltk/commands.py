@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rltk.cli_collection import without_collection
 from rltk.config import Recipe, load_recipe, read_recipe, recipe_names
 from rltk.errors import Interrupted, UserError
 from rltk.registry import load_plugins
@@ -35,10 +36,11 @@ def train(
         raise UserError("--resume", "which run is not said", fix="add --run DIR")
     if resume and not named and run is not None and (run / "config.yaml").is_file():
         default = str(run / "config.yaml")
-    load_plugins(plugins, strict=strict)
-    recipe = load_recipe(arguments[0] if named else default, arguments[1:] if named else arguments)
-    from rltk.runs import default_directory
-    from rltk.runs import train as run_stages
+    with without_collection():
+        load_plugins(plugins, strict=strict)
+        recipe = load_recipe(arguments[0] if named else default, arguments[1:] if named else arguments)
+        from rltk.runs import default_directory
+        from rltk.runs import train as run_stages
 
     directory = run or default_directory(recipe.name)
     print(f"rltk: {recipe.name} -> {directory}", file=sys.stderr)

@@ -1,8 +1,13 @@
 """What a command imports: packages that take seconds are left alone until something needs them."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from rltk.cli_collection import without_collection
 
 PROGRAM = """
 import sys
@@ -35,3 +40,19 @@ def test_a_misspelt_name_is_told_without_transformers() -> None:
     assert imported(["torch", "transformers"], "train", "instructgpt-tiny", "rl.algorithm.name=x") == [
         "torch"
     ]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_passes_over_what_is_loaded_and_then_goes_on_as_before(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        frozen = gc.get_freeze_count()
+        with pytest.raises(KeyError), without_collection():
+            assert not gc.isenabled()
+            loaded: list[list[int]] = [[] for _ in range(100)]
+            raise KeyError
+        assert gc.isenabled() is enabled
+        assert gc.get_freeze_count() - frozen >= len(loaded)
+    finally:
+        gc.unfreeze()
+        gc.enable()

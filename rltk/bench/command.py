@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rltk.bench.config import read_bench, read_report_options
+from rltk.cli_collection import without_collection
 from rltk.errors import Interrupted, UserError
 from rltk.registry import load_plugins
 
@@ -34,10 +35,11 @@ def bench(
         raise UserError("--resume", "which bench is not said", fix="add --run DIR")
     if resume and not named and run is not None and (run / "config.yaml").is_file():
         path = run / "config.yaml"
-    load_plugins(plugins, strict=strict)
-    config = read_bench(path, given, arguments[1:] if named else arguments)
-    from rltk.bench.running import run_bench
-    from rltk.runs import default_directory
+    with without_collection():
+        load_plugins(plugins, strict=strict)
+        config = read_bench(path, given, arguments[1:] if named else arguments)
+        from rltk.bench.running import run_bench
+        from rltk.runs import default_directory
 
     directory = run or default_directory(config.name)
     print(f"rltk: {config.name} -> {directory}", file=sys.stderr)
@@ -62,7 +64,8 @@ def report(directory: Path, overrides: Sequence[str], *, plugins: Sequence[str],
 
     :param overrides: ``baseline=POLICY`` and ``margin=NUMBER`` replace the config's.
     """
-    load_plugins(plugins, strict=strict)
+    with without_collection():
+        load_plugins(plugins, strict=strict)
     _show(directory, **read_report_options(overrides))
 
 

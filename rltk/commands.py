@@ -36,9 +36,11 @@ def train(
         raise UserError("--resume", "which run is not said", fix="add --run DIR")
     if resume and not named and run is not None and (run / "config.yaml").is_file():
         default = str(run / "config.yaml")
+    source, overrides = (arguments[0], arguments[1:]) if named else (default, arguments)
+    read_recipe(source)  # a misspelt name is told before torch is loaded with the plugins
     with without_collection():
         load_plugins(plugins, strict=strict)
-        recipe = load_recipe(arguments[0] if named else default, arguments[1:] if named else arguments)
+        recipe = load_recipe(source, overrides)
         from rltk.runs import default_directory
         from rltk.runs import train as run_stages
 

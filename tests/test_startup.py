@@ -42,6 +42,10 @@ def test_a_misspelt_name_is_told_without_transformers() -> None:
     ]
 
 
+def test_a_misspelt_recipe_is_told_before_plugins_are_loaded() -> None:
+    assert imported(["torch", "rltk_algorithms"], "train", "cartpol") == []
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_collector_passes_over_what_is_loaded_and_then_goes_on_as_before(enabled: bool) -> None:
     (gc.enable if enabled else gc.disable)()

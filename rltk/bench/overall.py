@@ -10,7 +10,6 @@ import numpy as np
 from rltk import stats
 from rltk.bench.grids import RESAMPLES, Grids, Interval
 from rltk.bench.standings import Standing, bounds_of
-from rltk.stats import Level
 from rltk.stats.grids import Grid
 
 #: Where performance profiles are drawn.
@@ -85,8 +84,7 @@ def _normalised(
 
 def _profile(grids: Grids, policy: str, scores: dict[str, Grid]) -> tuple[Interval, ...]:
     grids_of_all = list(scores.values())
-    wanted: list[Level] = ["seed", "prompt"] if grids.is_trained_anew(policy, list(scores)) else ["prompt"]
-    over = stats.estimable_levels(grids_of_all, wanted)
+    over = stats.estimable_levels(grids_of_all)
     if not over:
         runs = stats.grids.run_scores(grids_of_all)
         shares = stats.aggregates.performance_profile(runs, THRESHOLDS).tolist()

@@ -106,6 +106,15 @@ def differences(rng):
     return (found.difference, found.low, found.high), 0.0
 
 
+def differences_of_repeated_prompts(rng):
+    """Some prompts were drawn by several evaluation seeds: all runs answered them as often."""
+    missing = np.arange(3) >= rng.integers(1, 4, size=(25, 1))
+    ours, theirs = (crossed(rng, seeds, 25, 0.4 * (seeds > 1), 0.4, samples=3) for seeds in (4, 1))
+    grids = [np.where(missing, np.nan, grid) for grid in (ours, theirs)]
+    found = compare(grids[:1], grids[1:], over=BOTH, generator=rng, resamples=200)
+    return (found.difference, found.low, found.high), 0.0
+
+
 def length_controlled(rng):
     difference = rng.normal(0.5, 1.0, size=150)
     scaled = np.tanh(difference / difference.std(ddof=1))
@@ -141,6 +150,7 @@ CASES = [
     successes_at_4,
     best_of_4,
     differences,
+    differences_of_repeated_prompts,
     length_controlled,
     strengths,
     gold_of_a_frontier,

@@ -95,9 +95,8 @@ class Grids:
     def pair(self, policy: str, other: str, environment: str) -> tuple[Grid, Grid]:
         """Return the scores of two policies, each ``[S, P, K]``; a row is a pair of runs that met."""
         met = self.meetings(policy, other, environment)
-        return met_grid(met, [one.ours.score for one in met]), met_grid(
-            met, [one.theirs.score for one in met]
-        )
+        ours, theirs = [one.ours.score for one in met], [one.theirs.score for one in met]
+        return met_grid(met, ours), met_grid(met, theirs)
 
     def range(self, environments: Sequence[str], measure: Measure = score) -> tuple[float, float]:
         """Return the lowest and the highest that any policy's episode was; no mean is taken to lie beyond."""

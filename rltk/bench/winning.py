@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rltk import stats
 from rltk.bench.grids import RESAMPLES, Grids, Interval, Met, met_grid
+from rltk.stats.grids import Grid
 
 #: Each one fits the model anew to all episodes.
 _REFITS = 400
@@ -22,10 +23,7 @@ def win_rate(grids: Grids, policy: str, other: str, environments: Sequence[str])
 
     :raises ValueError: they never met.
     """
-    points = []
-    for name in environments:
-        met = grids.meetings(policy, other, name)
-        points.append(met_grid(met, _won(met)))
+    points = points_won(grids, policy, other, environments)
     estimate = stats.bootstrap_estimate(
         points,
         stats.AGGREGATES["mean"],
@@ -35,6 +33,12 @@ def win_rate(grids: Grids, policy: str, other: str, environments: Sequence[str])
         bounds=(0.0, 1.0),
     )
     return Interval(*estimate)
+
+
+def points_won(grids: Grids, policy: str, other: str, environments: Sequence[str]) -> list[Grid]:
+    """Return the points of a policy against another, ``[S, P, K]`` an environment, a row a pair of runs."""
+    met = [grids.meetings(policy, other, name) for name in environments]
+    return [met_grid(each, _won(each)) for each in met]
 
 
 def length_controlled(grids: Grids, policy: str, other: str, environment: str) -> Interval | None:

@@ -13,7 +13,7 @@ from rltk.bench.reporting.tables import interval, overall_table, score_table, sh
 from rltk.bench.summary import Summary, summarise
 from rltk.bench.verdicts import covers, headlines, to_settle
 from rltk.errors import UserError
-from tests.bench.made_up import made_up
+from tests.bench.made_up import cell, made_up
 
 RNG = np.random.default_rng(7)
 HARD = RNG.uniform(0.2, 0.6, 40)
@@ -22,11 +22,6 @@ HARD = RNG.uniform(0.2, 0.6, 40)
 @pytest.fixture(autouse=True)
 def _the_same_draws_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "RNG", np.random.default_rng(0))
-
-
-def cell(values: object) -> list[list[float]]:
-    """Return scores of one sample a prompt."""
-    return [[float(value)] for value in np.asarray(values)]
 
 
 def found(summary: Summary, policy: str, environment: str = "echo"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from rltk import stats
-from rltk.bench.grids import RESAMPLES, Grids, Interval, answered
+from rltk.bench.grids import RESAMPLES, Grids, Interval
 from rltk.bench.standings import bounds_of
 from rltk.bench.winning import length_controlled, win_rate
 from rltk.stats import Level, Verdict
@@ -107,12 +107,9 @@ def _family(grids: Grids, pairs: Sequence[tuple[str, str, tuple[str, ...]]], mar
 
 def _meet(grids: Grids, policy: str, other: str, environments: tuple[str, ...]) -> _Meeting:
     cells = [grids.pair(policy, other, name) for name in environments]
-    met = [answered(ours) & answered(theirs) for ours, theirs in cells if len(ours) and len(theirs)]
-    over: list[Level] = []
-    if len(met) == len(cells) and min(int(each.any(axis=0).sum()) for each in met) > 1:
-        trained = any(grids.is_trained_anew(name, environments) for name in (policy, other))
-        over = ["seed", "prompt"] if trained and min(map(len, met)) > 1 else ["prompt"]
-    return _Meeting(policy, other, environments, cells, over)
+    ours = [first for first, _ in cells]
+    over = stats.estimable_levels(ours) if all(grid.size for grid in ours) else []
+    return _Meeting(policy, other, environments, cells, over if "prompt" in over else [])
 
 
 def _compare(grids: Grids, meeting: _Meeting, resamples: int) -> stats.Comparison:
@@ -166,7 +163,10 @@ def _span(grids: Grids, environments: Sequence[str]) -> float:
 
 
 def _improvement(grids: Grids, versus: Versus) -> Interval:
-    """Return the chance that a run of the one policy beats one of the other."""
+    """Return the chance that a training run of the one policy beats one of the other.
+
+    Without ends where one of the two has a single run, which says nothing of others.
+    """
     ours, theirs = (
         [grids.runs(policy, name) for name in versus.environments] for policy in (versus.policy, versus.other)
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from rltk.bench.records import Record
 from rltk.bench.results import Results
 from rltk.rng import numpy_generator
-from rltk.stats import AGGREGATES, Level, bootstrap_estimate, estimable_levels, score_grid
+from rltk.stats import AGGREGATES, bootstrap_estimate, estimable_levels, score_grid
 from rltk.stats.grids import Grid, run_scores
 
 #: What is looked at of an episode; None where there is nothing.
@@ -41,6 +43,17 @@ def score(record: Record) -> float:
     return record.score
 
 
+class Met(NamedTuple):
+    """An episode of each of two policies that have the same seed, prompt and number.
+
+    :param runs: the training seeds of the two.
+    """
+
+    runs: tuple[int | None, int | None]
+    ours: Record
+    theirs: Record
+
+
 class Grids:
     """The finished episodes of a bench, by policy and environment."""
 
@@ -54,48 +67,36 @@ class Grids:
         """Return the episodes, in the order of training seeds, evaluation seeds and prompts."""
         return self._records.get((policy, environment), [])
 
-    def is_trained_anew(self, policy: str, environments: Sequence[str]) -> bool:
-        """Return whether there are several training runs of a policy for every one of the environments."""
-        return all(
-            len({record.train_seed for record in self.records(policy, name)}) > 1 for name in environments
-        )
-
     def runs(self, policy: str, environment: str, measure: Measure = score) -> Grid:
-        """Return ``[S, P, K]``; a row is a training run or, of a policy with one, an evaluation seed."""
-        anew = self.is_trained_anew(policy, [environment])
+        """Return ``[S, P, K]``; a row is a training run with the prompts of all its evaluation seeds."""
         kept = [(record, measure(record)) for record in self.records(policy, environment)]
         seen = [(record, value) for record, value in kept if value is not None]
         return score_grid(
-            [record.train_seed if anew else record.seed for record, _ in seen],
+            [record.train_seed for record, _ in seen],
             [record.prompt_key for record, _ in seen],
             [value for _, value in seen],
         )
 
-    def pair(self, policy: str, other: str, environment: str) -> tuple[Grid, Grid]:
-        """Return the scores of two policies, cell by cell of the same run and prompt.
+    def meetings(self, policy: str, other: str, environment: str) -> list[Met]:
+        """Return the episodes of two policies with the same seed, prompt and number, and whose runs they are.
 
-        Runs are training seeds if one of the two has several, one row beside several being compared with
-        each; otherwise they are evaluation seeds. Runs without a prompt that both answered are left out.
+        Runs meet that have the same number; a policy with one run meets every run of the other.
         """
-        both = self.records(policy, environment), self.records(other, environment)
-        prompts = list(dict.fromkeys(record.prompt_key for records in both for record in records))
-        trained = [{record.train_seed for record in records} for records in both]
-        by_training = max(map(len, trained)) > 1
-        labels = [[r.train_seed if by_training else r.seed for r in records] for records in both]
-        alone = min(map(len, trained)) == 1 and by_training
-        every = sorted({label for side in labels for label in side if label is not None})
-        first, second = (
-            score_grid(
-                side,
-                [record.prompt_key for record in records],
-                [record.score for record in records],
-                all_seeds=list(dict.fromkeys(side)) if alone else every,
-                all_prompts=prompts,
-            )
-            for side, records in zip(labels, both, strict=True)
-        )
-        met = np.asarray((answered(first) & answered(second)).any(axis=1))
-        return _rows(first, met), _rows(second, met)
+        ours, theirs = (_by_run(self.records(name, environment)) for name in (policy, other))
+        both = min(len(ours), len(theirs)) > 1
+        runs = [(seed, seed) for seed in ours if seed in theirs] if both else product(ours, theirs)
+        return [
+            Met((first, second), record, theirs[second][key])
+            for first, second in runs
+            for key, record in ours[first].items()
+            if key in theirs[second]
+        ]
+
+    def pair(self, policy: str, other: str, environment: str) -> tuple[Grid, Grid]:
+        """Return the scores of two policies, each ``[S, P, K]``; a row is a pair of runs that met."""
+        met = self.meetings(policy, other, environment)
+        ours, theirs = [one.ours.score for one in met], [one.theirs.score for one in met]
+        return met_grid(met, ours), met_grid(met, theirs)
 
     def range(self, environments: Sequence[str], measure: Measure = score) -> tuple[float, float]:
         """Return the lowest and the highest that any policy's episode was; no mean is taken to lie beyond."""
@@ -125,8 +126,7 @@ class Grids:
         :param bounds: what the number cannot pass.
         """
         scores = list(grids.values())
-        wanted: list[Level] = ["seed", "prompt"] if self.is_trained_anew(policy, list(grids)) else ["prompt"]
-        over = estimable_levels(scores, wanted)
+        over = estimable_levels(scores)
         if not over:
             return Interval(float(AGGREGATES[statistic](run_scores(scores))), None, None)
         estimate = bootstrap_estimate(
@@ -144,10 +144,14 @@ class Grids:
         return numpy_generator(self.results.config.seed, "report", *what)
 
 
-def answered(grid: Grid) -> NDArray[np.bool_]:
-    """Return ``[S, P]``, whether there is any score of a run and prompt."""
-    return np.asarray(~np.isnan(grid).all(axis=2))
+def met_grid(met: Sequence[Met], values: ArrayLike) -> Grid:
+    """Return ``[S, P, K]`` of one value a meeting; a row is a pair of runs that met."""
+    return score_grid([one.runs for one in met], [one.ours.prompt_key for one in met], values)
 
 
-def _rows(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
-    return grid if len(grid) == 1 and kept.any() else grid[kept]
+def _by_run(records: Sequence[Record]) -> dict[int | None, dict[Hashable, Record]]:
+    runs: dict[int | None, dict[Hashable, Record]] = {}
+    for record in records:
+        key = record.seed, record.prompt_key, record.prompt, record.sample
+        runs.setdefault(record.train_seed, {})[key] = record
+    return runs

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from rltk import stats
 from rltk.bench.grids import RESAMPLES, Grids, Interval
 from rltk.bench.standings import Standing, bounds_of
-from rltk.stats import Level
+from rltk.bench.winning import points_won
 from rltk.stats.grids import Grid
 
 #: Where performance profiles are drawn.
@@ -85,8 +86,7 @@ def _normalised(
 
 def _profile(grids: Grids, policy: str, scores: dict[str, Grid]) -> tuple[Interval, ...]:
     grids_of_all = list(scores.values())
-    wanted: list[Level] = ["seed", "prompt"] if grids.is_trained_anew(policy, list(scores)) else ["prompt"]
-    over = stats.estimable_levels(grids_of_all, wanted)
+    over = stats.estimable_levels(grids_of_all)
     if not over:
         runs = stats.grids.run_scores(grids_of_all)
         shares = stats.aggregates.performance_profile(runs, THRESHOLDS).tolist()
@@ -100,17 +100,20 @@ def _profile(grids: Grids, policy: str, scores: dict[str, Grid]) -> tuple[Interv
 
 
 def _strengths(grids: Grids, policies: Sequence[str], environments: Sequence[str]) -> dict[str, Interval]:
-    """Return Bradley-Terry strengths from who scored more on each prompt, as Elo."""
-    means = _prompt_means(grids, policies, environments)
-    if len(policies) < 2 or means.shape[1] < 2:
+    """Return the Bradley-Terry strengths that fit the win rates of all pairs, as Elo.
+
+    The interval is over training seeds, where one of the policies has several of each environment, and
+    prompts. Of unlike numbers of training seeds those count that all such policies have.
+    """
+    pairs = [points_won(grids, *pair, environments) for pair in combinations(policies, 2)]
+    over = stats.estimable_levels(pairs[0]) if pairs else []
+    if "prompt" not in over:
         return {}
-    first, second, points, prompts = stats.comparisons_from_scores(means)
-    strengths = stats.bradley_terry_intervals(
-        first,
-        second,
-        points,
-        prompts.tolist(),
+    alike = list(zip(*map(_with_equal_rows, zip(*pairs, strict=True)), strict=True))
+    strengths = stats.bradley_terry_of_grids(
+        alike,
         policies=len(policies),
+        over=stats.estimable_levels(alike[0]),
         generator=grids.generator("strengths", *policies, *environments),
         resamples=RESAMPLES,
     )
@@ -118,20 +121,7 @@ def _strengths(grids: Grids, policies: Sequence[str], environments: Sequence[str
     return {policy: Interval(*ends) for policy, *ends in zip(policies, *scales, strict=True)}
 
 
-def _prompt_means(grids: Grids, policies: Sequence[str], environments: Sequence[str]) -> np.ndarray:
-    """Return ``[M, P]`` mean scores on every prompt of the environments."""
-    columns = []
-    for name in environments:
-        played = [grids.records(policy, name) for policy in policies]
-        prompts = list(dict.fromkeys(record.prompt_key for records in played for record in records))
-        rows = []
-        for records in played:
-            grid = stats.score_grid(
-                [0] * len(records),
-                [record.prompt_key for record in records],
-                [record.score for record in records],
-                all_prompts=prompts,
-            )
-            rows.append(np.nanmean(grid[0], axis=1))
-        columns.append(np.array(rows))
-    return np.concatenate(columns, axis=1) if columns and policies else np.zeros((0, 0))
+def _with_equal_rows(pairs: Sequence[Grid]) -> list[Grid]:
+    """Return grids with as many rows as the shortest has of those with several; single rows are repeated."""
+    runs = min((len(grid) for grid in pairs if len(grid) > 1), default=1)
+    return [np.broadcast_to(grid[:runs], (runs, *grid.shape[1:])) for grid in pairs]

@@ -162,15 +162,14 @@ def _best_of_tries(grids: Grids, policy: str, environment: str) -> dict[str, Gri
     samples, bounds = scores.shape[1], bounds_of(grids, environment)
     if samples == 1:
         return {}
-    rows = [key[0] if grids.is_trained_anew(policy, [environment]) else key[1] for key in tries]
-    prompts = [key[2] for key in tries]
+    runs, prompts = [key[0] for key in tries], [key[2] for key in tries]
     values: dict[str, np.ndarray] = {}
     for k in _powers_up_to(samples):
         if bounds is not None:
             best = np.isclose(scores, bounds[1]) | ((scores - bounds[1]) * (bounds[1] - bounds[0]) > 0)
             values[f"pass@{k}"] = pass_at_k(best.sum(axis=1), samples, k)
         values[f"max@{k}"] = max_at_k(scores, k)
-    return {name: score_grid(rows, prompts, each) for name, each in sorted(values.items())}
+    return {name: score_grid(runs, prompts, each) for name, each in sorted(values.items())}
 
 
 def _prompt(record: Record) -> tuple[int | None, int, str, int]:

@@ -16,6 +16,7 @@ from rltk.stats.bradley_terry import (
     Strengths,
     bradley_terry,
     bradley_terry_intervals,
+    bradley_terry_of_grids,
     comparisons_from_scores,
     elo,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "bootstrap_estimate",
     "bradley_terry",
     "bradley_terry_intervals",
+    "bradley_terry_of_grids",
     "cluster_bootstrap_interval",
     "clustered_mean",
     "compare",

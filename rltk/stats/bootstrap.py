@@ -17,7 +17,7 @@ from scipy.special import ndtri, stdtrit
 from rltk.stats.aggregates import iqm
 from rltk.stats.grids import Level, as_grids, run_scores, score_grid
 from rltk.stats.resampling import resampled_counts, resampled_runs
-from rltk.stats.variance import mean_variance
+from rltk.stats.variance import MeanVariance, mean_variance
 
 #: Turns run scores, one array ``[..., S]`` an environment, into a statistic ``[...]`` or ``[..., T]``.
 Statistic = Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]]
@@ -89,10 +89,7 @@ def bootstrap_bands(
     ]
     values, means = (np.concatenate(part) for part in zip(*blocks, strict=True))
     values, means = values[~np.isnan(means)], means[~np.isnan(means)]  # a seed may be left without a prompt
-    spread = float(means.var(ddof=1))
-    factor = 1.0
-    if spread > 1e-24 * float(means.mean()) ** 2:  # rounding alone makes a constant's replicates differ
-        factor = stretch(variance.degrees, level) * np.sqrt(variance.total / spread)
+    factor = widening(variance, means, level)
     low, high = _quantiles(values, level)
     return (
         value,
@@ -192,6 +189,18 @@ def iqm_bootstrap_interval(
     blocks = resampled_runs(grids, ["seed"], generator, resamples)
     low, high = _quantiles(np.concatenate([iqm(runs) for runs in blocks]), level)
     return float(low), float(high)
+
+
+def widening(variance: MeanVariance, means: NDArray[np.float64], level: float) -> float:
+    """Return by how much a mean's percentile interval has to be stretched to be as wide as Student's t.
+
+    :param variance: of the mean.
+    :param means: ``[B]`` its replicates.
+    """
+    spread = float(means.var(ddof=1))
+    if spread <= 1e-24 * float(means.mean()) ** 2:  # rounding alone makes a constant's replicates differ
+        return 1.0
+    return stretch(variance.degrees, level) * float(np.sqrt(variance.total / spread))
 
 
 def stretch(degrees: float, level: float) -> float:

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from rltk.stats.bootstrap import cluster_stretch
-from rltk.stats.grids import cluster_numbers
+from rltk.stats.aggregates import mean
+from rltk.stats.bootstrap import cluster_stretch, widening
+from rltk.stats.grids import Grid, Level, as_grids, cluster_numbers, run_scores
 from rltk.stats.logistic import fit_logistic
-from rltk.stats.resampling import resampled_counts
+from rltk.stats.resampling import resampled_counts, resampled_runs
+from rltk.stats.variance import mean_variance
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,44 @@ def bradley_terry_intervals(
     return Strengths(values, values + wider * (low - values), values + wider * (high - values))
 
 
+def bradley_terry_of_grids(
+    points: Sequence[Sequence[ArrayLike]],
+    *,
+    policies: int,
+    over: Sequence[Level],
+    generator: np.random.Generator,
+    prior_sd: float = 3.0,
+    level: float = 0.95,
+    resamples: int = 1000,
+) -> Strengths:
+    """Return the strengths that fit the win rates of all pairs, with intervals over seeds, prompts or both.
+
+    A win rate is the mean over environments of those of their seeds, and weighs as much as all prompts once.
+    All pairs see the same drawn seeds and prompts. The intervals are stretched as those of
+    :func:`~rltk.stats.bootstrap.bootstrap_estimate`, each as that of the policy's mean win rate.
+
+    :param points: for the pairs (0, 1), (0, 2), .. (1, 2), .. one grid ``[S, P, K]`` an environment of the
+        first one's points, see :func:`~rltk.stats.preference.win_points`; the scores of all pairs in the same
+        places.
+    :param over: the levels to draw anew; further parameters are those of :func:`bradley_terry`.
+    :raises ValueError: a pair is missing or has other seeds, prompts or samples; a level has one unit only.
+    """
+    pairs = [as_grids(grids) for grids in points]
+    features = _features(policies)
+    if len(pairs) != len(features):
+        raise ValueError(f"{len(pairs)} grids cannot be those of all pairs of {policies} policies")
+    if len({tuple(grid.shape for grid in grids) for grids in pairs}) > 1:
+        raise ValueError("a pair has other seeds, prompts or samples than another")
+    prompts = float(sum(grid.shape[1] for grid in pairs[0]))
+    rates = np.array([mean(run_scores(grids)) for grids in pairs])
+    drawn = _resampled_rates(pairs, over, generator.spawn(1)[0], resamples)
+    values = _fit(np.full(rates.shape, prompts), prompts * rates, policies, prior_sd)
+    refits = _fit(np.full(drawn.shape, prompts), prompts * drawn, policies, prior_sd)
+    factors = np.array([_widening(pairs, drawn, one, over, level) for one in features.T / (policies - 1)])
+    low, high = np.quantile(refits, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    return Strengths(values, values + factors * (low - values), values + factors * (high - values))
+
+
 def comparisons_from_scores(
     scores: ArrayLike,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
@@ -130,11 +171,47 @@ def _fit(
     counts: NDArray[np.float64], wins: NDArray[np.float64], policies: int, prior_sd: float
 ) -> NDArray[np.float64]:
     """Return strengths ``[..., M]`` from ``[..., Q]`` comparisons and points of all pairs."""
+    points = np.divide(wins, counts, out=np.full(counts.shape, 0.5), where=counts > 0)
+    # Only differences matter: the constant matrix holds the strengths' mean at 0 and changes nothing else.
+    precision = np.eye(policies) / prior_sd**2 + 1.0 / policies
+    return fit_logistic(_features(policies), points, counts, precision)
+
+
+def _features(policies: int) -> NDArray[np.float64]:
+    """Return ``[Q, M]``: of each pair 1 at the lower-numbered policy and -1 at the other."""
     rows, columns = np.triu_indices(policies, k=1)
     features = np.zeros((len(rows), policies))
     features[np.arange(len(rows)), rows] = 1.0
     features[np.arange(len(rows)), columns] = -1.0
-    points = np.divide(wins, counts, out=np.full(counts.shape, 0.5), where=counts > 0)
-    # Only differences matter: the constant matrix holds the strengths' mean at 0 and changes nothing else.
-    precision = np.eye(policies) / prior_sd**2 + 1.0 / policies
-    return fit_logistic(features, points, counts, precision)
+    return features
+
+
+def _resampled_rates(
+    pairs: Sequence[Sequence[Grid]], over: Sequence[Level], generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Return win rates ``[B, Q]``, of the same draws for all pairs.
+
+    Draws that leave a seed without a prompt are left out.
+    """
+    rates = [
+        np.concatenate([mean(runs) for runs in resampled_runs(grids, over, deepcopy(generator), resamples)])
+        for grids in pairs
+    ]
+    drawn = np.stack(rates, axis=1)
+    return drawn[~np.isnan(drawn).any(axis=1)]
+
+
+def _widening(
+    pairs: Sequence[Sequence[Grid]],
+    drawn: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    over: Sequence[Level],
+    level: float,
+) -> float:
+    """Return the factor of a policy's mean win rate.
+
+    :param drawn: ``[B, Q]`` win rates.
+    :param weights: ``[Q]`` of the pairs' points beyond a tie in the policy's own.
+    """
+    own = [np.tensordot(weights, np.stack(grids) - 0.5, axes=1) for grids in zip(*pairs, strict=True)]
+    return widening(mean_variance(own, over), 0.5 + (drawn - 0.5) @ weights, level)

@@ -87,12 +87,18 @@ def cell_values(grid: Grid) -> NDArray[np.float64]:
 
     Where every cell has equally many scores, these are the cells' means. Otherwise they are the linear terms
     of a ratio of sums (Cochran 1977, Sampling Techniques, section 2.11), so that variances of plain means are
-    right for large samples.
+    right for large samples. Seeds with prompts of their own are strata: each one's terms vary about its mean.
     """
     counts = (~np.isnan(grid)).sum(axis=2)
     totals = counts.sum(axis=1, keepdims=True)
     means = np.nansum(grid, axis=(1, 2), keepdims=True)[..., 0] / totals
     return means + (np.nansum(grid, axis=2) - means * counts) * grid.shape[1] / totals
+
+
+def cell_shares(grid: Grid) -> NDArray[np.float64]:
+    """Return ``[S, P]``, what each cell adds to the mean over seeds of the seed's mean score: its terms."""
+    totals = (~np.isnan(grid)).sum(axis=(1, 2))[:, None]
+    return np.nansum(grid, axis=2) / totals / len(grid)
 
 
 def estimable_levels(

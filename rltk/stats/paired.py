@@ -9,7 +9,7 @@ from scipy.special import stdtr
 
 from rltk.stats.aggregates import mean
 from rltk.stats.bootstrap import bootstrap_estimate
-from rltk.stats.grids import Grid, Level, as_grids, cell_values, check_levels
+from rltk.stats.grids import Grid, Level, as_grids, cell_shares, check_levels
 from rltk.stats.resampling import DRAWS_AT_ONCE
 from rltk.stats.variance import MeanVariance, mean_variance
 
@@ -51,10 +51,12 @@ def compare(
 
     Samples of one prompt and seed are averaged, then subtracted: what makes a prompt hard for both drops
     out. Seeds are paired in their order; a grid of one seed is compared with every seed of the other. A
-    prompt that one of them lacks is left out. The interval resamples whole prompts, seeds, or both
-    (:func:`~rltk.stats.bootstrap.bootstrap_estimate`). Where one level is drawn anew, the p-value is of
-    :func:`sign_flip_p_value` on its clusters; of seeds crossed with prompts there is no such test, and the
-    p-value is Student's, with the variance of :func:`~rltk.stats.variance.mean_variance`.
+    prompt that one of them lacks is left out, one that was answered more often weighs more: where both have
+    equally many answers in every cell, the difference is that of their means. The interval resamples whole
+    prompts, seeds, or both (:func:`~rltk.stats.bootstrap.bootstrap_estimate`). Where one level is drawn anew,
+    the p-value is of :func:`sign_flip_p_value` on what its clusters add to the difference; of seeds crossed
+    with prompts there is no such test, and the p-value is Student's, with the variance of
+    :func:`~rltk.stats.variance.mean_variance`.
 
     :param scores: of the first policy, one grid ``[S, P, K]`` an environment.
     :param others: of the second, in the same order of environments, seeds and prompts.
@@ -147,23 +149,30 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _differences(scores: Sequence[Grid], others: Sequence[Grid]) -> list[Grid]:
-    """Return ``[S, P]`` differences of cell means, without the prompts that one of the two lacks."""
+    """Return ``[S, P, K]`` differences of cell means, each as often as there are pairs of scores in its cell.
+
+    Prompts that one of the two lacks everywhere are left out.
+    """
     if len(scores) != len(others):
         raise ValueError(f"{len(scores)} and {len(others)} environments cannot be compared")
     differences = []
     for number, pair in enumerate(zip(scores, others, strict=True)):
-        ours, theirs = (_cell_means(grid) for grid in pair)
+        (ours, count), (theirs, count_of_theirs) = map(_cell_means, pair)
         seeds = {len(ours), len(theirs)} - {1}
         if len(seeds) > 1 or ours.shape[1] != theirs.shape[1]:
             raise ValueError(f"environment {number}: {ours.shape} and {theirs.shape} cells are not pairs")
-        difference = ours - theirs
-        differences.append(difference[:, ~np.isnan(difference).all(axis=0)])
+        pairs = np.minimum(count, count_of_theirs)
+        met = pairs.any(axis=0)
+        repeated = np.arange(pairs.max()) < pairs[:, met, None]
+        differences.append(np.where(repeated, (ours - theirs)[:, met, None], np.nan))
     return as_grids(differences)
 
 
-def _cell_means(grid: Grid) -> NDArray[np.float64]:
+def _cell_means(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return ``[S, P]`` means and numbers of scores, NaN where there is none."""
     counts = (~np.isnan(grid)).sum(axis=2)
-    return np.divide(np.nansum(grid, axis=2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    means = np.divide(np.nansum(grid, axis=2), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return means, counts
 
 
 def _p_value(
@@ -175,10 +184,8 @@ def _p_value(
     resamples: int,
 ) -> float:
     if len(set(over)) == 1:
-        axis = 1 if "seed" in over else 0
-        clusters = [cell_values(grid).mean(axis=axis) for grid in grids]
-        shares = [values / len(values) for values in clusters]
-        return sign_flip_p_value(np.concatenate(shares), generator=generator, resamples=5 * resamples)
+        clusters = [cell_shares(grid).sum(axis=1 if "seed" in over else 0) for grid in grids]
+        return sign_flip_p_value(np.concatenate(clusters), generator=generator, resamples=5 * resamples)
     if not variance.total:
         return float(difference == 0.0)
     return float(2.0 * stdtr(variance.degrees, -abs(difference) / np.sqrt(variance.total)))

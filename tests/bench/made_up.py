@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from rltk import yaml_io
 from rltk.bench.plan import Cell
 from rltk.bench.records import Record, write_records
@@ -50,6 +53,11 @@ def made_up(played: Played, *, shared_prompts: bool = False, **keys: Any) -> Res
             else:
                 records += _records(cell, scores, 0 if shared_prompts else seed)
     return Results(config, _plan(played, policies, environments, config.episodes), records, errors)
+
+
+def cell(values: ArrayLike) -> list[list[float]]:
+    """Return scores of one sample a prompt."""
+    return [[float(value)] for value in np.asarray(values)]
 
 
 def keep(results: Results, directory: Path) -> Path:

@@ -5,11 +5,21 @@ Baltimore, standard errors about 0.3. The R package BradleyTerry2 has the result
 their sums.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import t
 
-from rltk.stats import bradley_terry, bradley_terry_intervals, comparisons_from_scores, elo
+from rltk.stats import (
+    bradley_terry,
+    bradley_terry_intervals,
+    bradley_terry_of_grids,
+    comparisons_from_scores,
+    elo,
+    win_points,
+)
 
 TEAMS = ["Milwaukee", "Detroit", "Toronto", "New York", "Boston", "Cleveland", "Baltimore"]
 # Row beat column so many times.
@@ -129,3 +139,69 @@ def test_chances_and_elo_are_transforms():
     assert chances[0, 6] == pytest.approx(1 / (1 + np.exp(-1.58)), abs=0.001)
     np.testing.assert_allclose(elo([0.0, np.log(10)]), [1000.0, 1400.0])
     np.testing.assert_allclose(elo(np.log(10) / 2, centre=0.0), 200.0)
+
+
+def points_of(scores):
+    """Return for every pair of policies ``[S, P, K]`` points of the first, from ``[M, S, P, K]`` scores."""
+    return [win_points(-ours, -theirs) for ours, theirs in itertools.combinations(scores, 2)]
+
+
+def test_strengths_of_grids_are_those_of_their_win_rates():
+    """Environments count alike, and seeds within them, whatever their numbers of prompts."""
+    rng = np.random.default_rng(5)
+    small, large = (points_of(rng.normal(size=(3, 2, size, 2))) for size in (10, 30))
+    rates = [(one.mean() + other.mean()) / 2 for one, other in zip(small, large, strict=True)]
+    found = bradley_terry_of_grids(
+        [list(pair) for pair in zip(small, large, strict=True)], policies=3, over=["prompt"], generator=rng
+    )
+    repeated = np.repeat(np.arange(3), 40)
+    expected = bradley_terry(
+        np.array([0, 0, 1])[repeated], np.array([1, 2, 2])[repeated], np.array(rates)[repeated], policies=3
+    )
+    np.testing.assert_allclose(found.values, expected, atol=1e-8)
+
+
+def test_of_one_seed_the_intervals_are_those_over_prompts():
+    scores = np.random.default_rng(6).normal([[0.5], [0.0], [0.2]], 1.0, size=(3, 40))
+    listed = bradley_terry_intervals(
+        *comparisons_from_scores(scores), policies=3, generator=np.random.default_rng(7), resamples=4000
+    )
+    found = bradley_terry_of_grids(
+        [[one] for one in points_of(scores[:, None, :, None])],
+        policies=3,
+        over=["prompt"],
+        generator=np.random.default_rng(8),
+        resamples=4000,
+    )
+    np.testing.assert_allclose(found.values, listed.values)
+    np.testing.assert_allclose(found.high - found.low, listed.high - listed.low, rtol=0.06)
+
+
+def test_strengths_over_seeds_vary_as_those_of_seeds_do():
+    """Were there a prompt only, seeds would be all there is: their strengths have Student's interval."""
+    rng = np.random.default_rng(9)
+    scores = rng.normal(size=(3, 6, 1, 1)) + 0.5 * rng.normal(size=(3, 6, 400, 1))
+    found = bradley_terry_of_grids(
+        [[one] for one in points_of(scores)], policies=3, over=["seed"], generator=rng, resamples=4000
+    )
+    # The strength of a policy is nearly linear in its rates: by the jackknife over seeds.
+    left = [
+        bradley_terry_of_grids(
+            [[np.delete(one, seed, axis=0)] for one in points_of(scores)],
+            policies=3,
+            over=["seed"],
+            generator=rng,
+            resamples=2,
+        ).values
+        for seed in range(6)
+    ]
+    error = np.sqrt(5 / 6 * ((left - np.mean(left, axis=0)) ** 2).sum(axis=0))
+    np.testing.assert_allclose(found.high - found.low, 2 * t.ppf(0.975, 5) * error, rtol=0.25)
+
+
+def test_grids_of_pairs_that_differ_are_refused():
+    rng, grid = np.random.default_rng(10), np.ones((2, 5, 1))
+    with pytest.raises(ValueError, match="2 grids cannot be those of all pairs of 3 policies"):
+        bradley_terry_of_grids([[grid], [grid]], policies=3, over=["prompt"], generator=rng)
+    with pytest.raises(ValueError, match="other seeds, prompts or samples"):
+        bradley_terry_of_grids([[grid], [grid], [grid[:1]]], policies=3, over=["prompt"], generator=rng)

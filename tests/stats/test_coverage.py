@@ -4,6 +4,8 @@ Each case draws data whose truth is known, many times. The ordinary suite draws 
 slow tests draw many. What is wrong on purpose (answers taken as independent, seeds ignored) is shown to fail.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -11,6 +13,7 @@ from scipy.special import expit
 from rltk.stats import (
     aggregate,
     bradley_terry_intervals,
+    bradley_terry_of_grids,
     clustered_mean,
     compare,
     comparisons_from_scores,
@@ -21,6 +24,7 @@ from rltk.stats import (
     pass_at_k,
     probability_of_improvement,
     verdict,
+    win_points,
 )
 
 FEW, MANY = 300, 3000
@@ -106,6 +110,15 @@ def differences(rng):
     return (found.difference, found.low, found.high), 0.0
 
 
+def differences_of_repeated_prompts(rng):
+    """Some prompts were drawn by several evaluation seeds: all runs answered them as often."""
+    missing = np.arange(3) >= rng.integers(1, 4, size=(25, 1))
+    ours, theirs = (crossed(rng, seeds, 25, 0.4 * (seeds > 1), 0.4, samples=3) for seeds in (4, 1))
+    grids = [np.where(missing, np.nan, grid) for grid in (ours, theirs)]
+    found = compare(grids[:1], grids[1:], over=BOTH, generator=rng, resamples=200)
+    return (found.difference, found.low, found.high), 0.0
+
+
 def length_controlled(rng):
     difference = rng.normal(0.5, 1.0, size=150)
     scaled = np.tanh(difference / difference.std(ddof=1))
@@ -121,6 +134,14 @@ def strengths(rng):
         *comparisons_from_scores(scores), policies=3, prior_sd=20.0, generator=rng, resamples=200
     )
     return (found.values[0], found.low[0], found.high[0]), 0.5
+
+
+def strengths_of_trained_policies(rng):
+    """Of policies that differ by the luck of their seeds alone, every strength is 0."""
+    scores = rng.normal(size=(1, 1, 25, 1)) + [crossed(rng, 5, 25, 0.7, 0.3) for _ in range(3)]
+    points = [[win_points(-ours, -theirs)] for ours, theirs in itertools.combinations(scores, 2)]
+    found = bradley_terry_of_grids(points, policies=3, over=BOTH, generator=rng, resamples=200)
+    return (found.values[0], found.low[0], found.high[0]), 0.0
 
 
 def gold_of_a_frontier(rng):
@@ -141,8 +162,10 @@ CASES = [
     successes_at_4,
     best_of_4,
     differences,
+    differences_of_repeated_prompts,
     length_controlled,
     strengths,
+    strengths_of_trained_policies,
     gold_of_a_frontier,
 ]
 

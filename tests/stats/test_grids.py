@@ -3,6 +3,7 @@ import pytest
 
 from rltk.stats.grids import (
     as_grids,
+    cell_shares,
     cell_values,
     check_levels,
     cluster_numbers,
@@ -61,6 +62,11 @@ def test_cell_values_average_to_the_mean_of_the_seeds_means():
     np.testing.assert_allclose(cells.mean(axis=1), [4.0, 2.5])  # (1 + 3 + 8) / 3 and (2 + 3) / 2
     full = np.random.default_rng(0).normal(size=(2, 3, 4))
     np.testing.assert_allclose(cell_values(full), full.mean(axis=2))
+
+
+def test_cell_shares_are_the_terms_of_the_mean_of_the_seeds_means():
+    grid = score_grid([0, 0, 0, 1, 1], ["a", "a", "b", "a", "b"], [1.0, 3.0, 8.0, 2.0, 3.0])
+    np.testing.assert_allclose(cell_shares(grid), [[4 / 6, 8 / 6], [2 / 4, 3 / 4]])
 
 
 def test_levels_of_one_unit_are_not_estimable():

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -40,10 +41,42 @@ def test_an_untrained_policy_is_compared_with_every_seed_of_a_trained_one():
 
 
 def test_prompts_that_one_policy_lacks_are_left_out():
+    """A cell weighs as many pairs of scores as it has: two of the first, one of the second."""
     ours = np.array([[[1.0, 3.0], [5.0, np.nan], [9.0, 9.0]]])
     theirs = np.array([[[1.0, 1.0], [2.0, 4.0], [np.nan, np.nan]]])
     found = compare([ours], [theirs], over=["prompt"], generator=draw())
-    assert (found.difference, found.prompts) == ((1.0 + 2.0) / 2, 2)
+    assert (found.difference, found.prompts) == ((2 * 1.0 + 2.0) / 3, 2)
+
+
+def test_the_difference_is_that_of_the_means_where_some_prompts_have_more_answers():
+    rng = draw(7)
+    missing = np.arange(4) >= rng.integers(1, 5, size=(2, 20, 1))
+    ours, theirs = (np.where(missing, np.nan, rng.normal(size=(2, 20, 4))) for _ in range(2))
+    means = [np.nanmean(grid, axis=(1, 2)).mean() for grid in (ours, theirs)]
+    for over in (["prompt"], ["seed"], ["seed", "prompt"]):
+        found = compare([ours], [theirs], over=over, generator=draw(), resamples=50)
+        assert found.difference == pytest.approx(means[0] - means[1])
+
+
+def all_signs(clusters):
+    """Return the share of all assignments of signs with a sum as far from 0 as the observed one."""
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(clusters))))
+    return np.mean(np.abs(signs @ clusters) >= abs(np.sum(clusters)) - 1e-12)
+
+
+def test_prompts_are_flipped_with_all_that_they_add_to_the_difference():
+    """Rows with prompts of their own are not centred first, nor prompts with more answers than others."""
+    values = draw(8).normal(0.4, 1, size=(3, 4))
+    apart = np.full((3, 12), np.nan)
+    for row, own in enumerate(values):
+        apart[row, 4 * row : 4 * row + 4] = own
+    found = compare([apart], [0 * apart], over=["prompt"], generator=draw())
+    assert found.p_value == pytest.approx(all_signs(values.ravel()))
+    often = np.where(
+        np.arange(3) < np.array([1, 3, 2, 1, 2, 3])[:, None], draw(9).normal(0.5, 1, (6, 3)), np.nan
+    )
+    found = compare([often[None]], [0 * often[None]], over=["prompt"], generator=draw())
+    assert found.p_value == pytest.approx(all_signs(np.nansum(often, axis=1)))
 
 
 @pytest.mark.parametrize(

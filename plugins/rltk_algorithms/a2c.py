@@ -21,6 +21,7 @@ from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_value_loss, masked_sum, policy_gradient_loss
+from rltk.optimizers import Adam, RMSprop
 from rltk.policy import Policy
 from rltk.training import (
     Batch,
@@ -67,11 +68,9 @@ class A2C(Algorithm):
         parameters = [*policy.actor_parameters(), *policy.critic_parameters()]
         self.optimizer: torch.optim.Optimizer
         if config.optimizer == "rmsprop":
-            self.optimizer = torch.optim.RMSprop(
-                parameters, alpha=config.rmsprop_alpha, eps=config.epsilon, foreach=True
-            )
+            self.optimizer = RMSprop(parameters, alpha=config.rmsprop_alpha, eps=config.epsilon, foreach=True)
         else:
-            self.optimizer = torch.optim.Adam(parameters, eps=config.epsilon, fused=True)
+            self.optimizer = Adam(parameters, eps=config.epsilon, fused=True)
 
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
         """Take one gradient step on the whole rollout; see :meth:`rltk.interfaces.Algorithm.update`."""

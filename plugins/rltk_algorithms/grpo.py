@@ -29,6 +29,7 @@ from rltk.errors import UserError
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_surrogate, kl_k3, masked_sum
+from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import (
     Batch,
@@ -99,7 +100,7 @@ class GRPO(Algorithm):
 
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
         super().__init__(config, policy=policy, generator=generator)
-        self.optimizer = torch.optim.Adam(policy.actor_parameters(), eps=config.adam_epsilon, fused=True)
+        self.optimizer = Adam(policy.actor_parameters(), eps=config.adam_epsilon, fused=True)
 
     @classmethod
     def check_options(cls, directory: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_surrogate, clipped_value_error, kl_k3, masked_sum
+from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import (
     Batch,
@@ -103,7 +104,7 @@ class PPO(Algorithm):
         if config.critic_learning_rate is not None:
             self._rates.append(config.critic_learning_rate)
             groups = [{"params": policy.actor_parameters()}, {"params": policy.critic_parameters()}]
-        self.optimizer = torch.optim.Adam(groups, eps=config.adam_epsilon, fused=True)
+        self.optimizer = Adam(groups, eps=config.adam_epsilon, fused=True)
 
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
         """Take ``epochs`` passes of gradient steps; see :meth:`rltk.interfaces.Algorithm.update`."""

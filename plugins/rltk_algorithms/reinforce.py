@@ -17,6 +17,7 @@ from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import masked_sum, policy_gradient_loss
+from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from rltk.types import Metrics, Rollout
@@ -53,7 +54,7 @@ class Reinforce(Algorithm):
         parameters = policy.actor_parameters()
         if self.needs_critic:
             parameters = [*parameters, *policy.critic_parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+        self.optimizer = Adam(parameters, lr=config.learning_rate, fused=True)
 
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
         """Take one gradient step on the whole rollout; see :meth:`rltk.interfaces.Algorithm.update`."""

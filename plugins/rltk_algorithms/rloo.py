@@ -27,6 +27,7 @@ from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.losses import clipped_surrogate
+from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import (
     Batch,
@@ -74,7 +75,7 @@ class RLOO(Algorithm):
 
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
         super().__init__(config, policy=policy, generator=generator)
-        self.optimizer = torch.optim.Adam(policy.actor_parameters(), eps=config.adam_epsilon, fused=True)
+        self.optimizer = Adam(policy.actor_parameters(), eps=config.adam_epsilon, fused=True)
 
     @classmethod
     def check_options(cls, directory: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
 from rltk.linalg import conjugate_gradient, flatten, unflatten
 from rltk.losses import clipped_value_loss, masked_sum, surrogate_loss
+from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import Batch, gradient_step, load_optimizer_state, optimizer_state, require_finite
 from rltk.types import Metrics, Rollout
@@ -79,7 +80,7 @@ class TRPO(Algorithm):
 
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
         super().__init__(config, policy=policy, generator=generator)
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             policy.critic_parameters(), lr=config.critic_learning_rate, eps=config.adam_epsilon, fused=True
         )
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rltk.linalg import flatten, hessian_vector_product, unflatten
+from rltk.linalg import flatten, hessian_vector_product, unflatten, vector_jacobian_product
 from rltk.losses import masked_sum
 from rltk.policy import Policy
 from rltk.types import Rollout
@@ -63,15 +63,14 @@ class _Linearised:
     def product(self, vector: Tensor) -> Tensor:
         """Return ``J' M J v``."""
         (pushed,) = torch.autograd.grad(self.pulled_back @ vector, self.u, retain_graph=True)
-        (curved,) = torch.autograd.grad(self.slope, self.at, pushed, retain_graph=True)
+        (curved,) = torch.autograd.grad((self.slope * pushed).sum(), self.at, retain_graph=True)
         return self._pull_back(curved)
 
     def _pull_back(self, u: Tensor, *, create_graph: bool = False) -> Tensor:
         """Return ``J' u``."""
-        parts = torch.autograd.grad(
-            self.now, self.weights, u, retain_graph=True, create_graph=create_graph, materialize_grads=True
+        return vector_jacobian_product(
+            self.now, self.weights, u, retain_graph=True, create_graph=create_graph
         )
-        return flatten(parts)
 
 
 def gauss_newton_products(policy: Policy, batches: Sequence[Rollout]) -> Product:
@@ -93,7 +92,7 @@ def gauss_newton_products(policy: Policy, batches: Sequence[Rollout]) -> Product
             at = now.detach().requires_grad_()
             kl = masked_sum(policy.kl_divergence(now.detach(), at), batch.mask) / count
             curved = hessian_vector_product(kl, [at], tangent.flatten()).view_as(now)
-            result += flatten(torch.autograd.grad(now, parameters, curved, materialize_grads=True))
+            result += vector_jacobian_product(now, parameters, curved)
         return result
 
     return product

@@ -45,6 +45,31 @@ def conjugate_gradient(
     return x
 
 
+def vector_jacobian_product(
+    outputs: Tensor,
+    parameters: Sequence[Tensor],
+    vector: Tensor,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> Tensor:
+    """Return ``J' v`` for the Jacobian J of ``outputs`` by the parameters, as one vector.
+
+    As the gradient of ``outputs . v``: given v apart, ``torch.autograd.grad`` checks it with symbolic shapes,
+    whose import takes half a second.
+
+    :param vector: in the shape of the outputs.
+    """
+    parts = torch.autograd.grad(
+        (outputs * vector).sum(),
+        parameters,
+        retain_graph=retain_graph,
+        create_graph=create_graph,
+        materialize_grads=True,
+    )
+    return flatten(parts)
+
+
 def hessian_vector_product(scalar: Tensor, parameters: Sequence[Tensor], vector: Tensor) -> Tensor:
     """Return ``H v`` for the Hessian H of a scalar by double backward (Pearlmutter 1994).
 

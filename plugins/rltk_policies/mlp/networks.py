@@ -122,9 +122,9 @@ def _derivatives_by_torch(
     """Return the derivative by ``x`` and by the weights, itself differentiable where that is wanted."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        outputs = network.in_torch(x, weights)
+        product = (network.in_torch(x, weights) * slope).sum()
     wanted = [each for each in (x, weights) if each.requires_grad]
-    found = iter(torch.autograd.grad(outputs, wanted, slope, create_graph=again))
+    found = iter(torch.autograd.grad(product, wanted, create_graph=again))
     by_x, by_weights = (next(found) if each.requires_grad else None for each in (x, weights))
     return by_x, by_weights
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from rltk.cli_collection import without_collection
 from rltk.config import Recipe, load_recipe, read_recipe, recipe_names
 from rltk.errors import Interrupted, UserError
+from rltk.processes import require_one_process
 from rltk.registry import load_plugins
 
 
@@ -31,6 +32,7 @@ def train(
 
     :param arguments: a recipe's name or file, then overrides; ``default`` where the first is an override.
     """
+    require_one_process()
     named = bool(arguments) and "=" not in arguments[0]
     if resume and run is None:
         raise UserError("--resume", "which run is not said", fix="add --run DIR")

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from rltk.processes import require_whole
+
 if TYPE_CHECKING:
     # Not imported at run time: a listing of plugins must not wait for torch.
     import numpy as np
@@ -82,6 +84,7 @@ class Algorithm(Component, ABC):
     :param generator: source of randomness of the updates.
     :param auxiliary_loss: returns a loss to be added with the algorithm's own coefficient at every
         gradient step, such as the pretraining loss of PPO-ptx; None where nothing is added.
+    :raises UserError: the policy's weights are spread over processes.
     """
 
     kind = "algorithm"
@@ -99,6 +102,7 @@ class Algorithm(Component, ABC):
         generator: torch.Generator,
         auxiliary_loss: Callable[[], Tensor] | None = None,
     ) -> None:
+        require_whole([*policy.actor_parameters(), *policy.critic_parameters()], f"algorithm {self.name}")
         self.config = config
         self.policy = policy
         self.generator = generator

@@ -20,6 +20,7 @@ from rltk.gpt2_pass import gpt2_hidden_states
 from rltk.interfaces import ComponentConfig
 from rltk.models import fuse_activations, load_causal_lm, load_tokenizer, save_model
 from rltk.policy import Policy
+from rltk.processes import require_unwrapped
 from rltk.types import Evaluation, Rollout
 from rltk_policies.causal_lm.compiled import compile_trunk
 from rltk_policies.causal_lm.critic import CRITIC_FOLDER, HeadCritic, build_critic
@@ -126,6 +127,7 @@ class CausalLMPolicy(Policy):
         saved = saved_adapter(config.path) if config.lora is not None else None
         self.base = config.path if saved is None else base_of(saved)
         model = self._load_model(saved) if model is None else model
+        require_unwrapped(model, "policy.model")
         self.tokenizer = (
             load_tokenizer(self._path("a tokenizer"), "policy.path") if tokenizer is None else tokenizer
         )

@@ -1,7 +1,7 @@
 import os
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -164,7 +164,7 @@ def test_a_reward_that_raises_is_named() -> None:
 
 
 def test_create_splits_options_from_collaborators(toys: Registry) -> None:
-    policy = object()
+    policy = SimpleNamespace(actor_parameters=list, critic_parameters=list)
     algorithm = rltk.create("algorithm", "toy_first", policy=policy, clip_range=0.3)
     assert algorithm.policy is policy and algorithm.config.clip_range == 0.3
     assert algorithm.generator.initial_seed() == 0

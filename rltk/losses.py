@@ -7,12 +7,14 @@ neither gradient accumulation nor ragged lengths change the result.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rltk.distributions import categorical_kl as categorical_kl
 from rltk.padding import without_padding
+from rltk.types import Evaluation, Rollout
 
 
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
@@ -36,16 +38,11 @@ def clipped_surrogate(
     :param clip_range_high: how far above 1 the ratio counts (Yu et al. 2025, "DAPO", section 3.1).
     """
 
-    def loss_and_slope(logprobs: Tensor) -> tuple[Tensor, Tensor]:
-        ratio = torch.exp(logprobs - old_logprobs)
-        loss = -advantages * ratio
-        if clip_range is None:
-            return loss, loss
-        high = clip_range if clip_range_high is None else clip_range_high
-        clipped = -advantages * ratio.clamp(1.0 - clip_range, 1.0 + high)
-        return torch.maximum(loss, clipped), loss.masked_fill(clipped > loss, 0.0)
-
-    return _elementwise(loss_and_slope, logprobs)
+    high = clip_range if clip_range_high is None else clip_range_high
+    losses: Tensor = _Elementwise.apply(
+        logprobs, _surrogate_and_slope, (old_logprobs, advantages), (clip_range, high)
+    )
+    return losses
 
 
 def clipped_surrogate_loss(
@@ -74,17 +71,8 @@ def clipped_value_error(
     implementation); None leaves it out.
     """
 
-    def loss_and_slope(values: Tensor) -> tuple[Tensor, Tensor]:
-        slope = values - returns
-        squared_error = slope**2
-        if clip_range is not None:
-            clipped = old_values + (values - old_values).clamp(-clip_range, clip_range)
-            clipped_error = (clipped - returns) ** 2
-            slope = slope.masked_fill(clipped_error > squared_error, 0.0)
-            squared_error = torch.maximum(squared_error, clipped_error)
-        return 0.5 * squared_error, slope
-
-    return _elementwise(loss_and_slope, values)
+    errors: Tensor = _Elementwise.apply(values, _value_error_and_slope, (old_values, returns), (clip_range,))
+    return errors
 
 
 def clipped_value_loss(
@@ -92,6 +80,37 @@ def clipped_value_loss(
 ) -> Tensor:
     """Return :func:`clipped_value_error`, summed over the mask."""
     return masked_sum(clipped_value_error(values, old_values, returns, clip_range=clip_range), mask)
+
+
+def ppo_loss(
+    now: Evaluation,
+    batch: Rollout,
+    *,
+    clip_range: float,
+    value_clip_range: float | None,
+    value_coef: float,
+    entropy_coef: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return clipped surrogate, ``value_coef`` value loss and ``-entropy_coef`` entropy together, summed.
+
+    Schulman et al. 2017, equation 9, with the sign of a loss. The sum of :func:`clipped_surrogate`,
+    :func:`clipped_value_error` and entropy over the mask, as one step of automatic differentiation.
+
+    :param now: what the policy says of the batch; what the sum can be differentiated by, once.
+    :param batch: with advantages and returns.
+    :returns: the sum; surrogate and value error of each entry, which nothing is learned from.
+    """
+    loss: tuple[Tensor, Tensor, Tensor] = _PPOLoss.apply(
+        now.logprobs,
+        now.values,
+        now.entropy,
+        batch,
+        clip_range,
+        value_clip_range,
+        value_coef,
+        entropy_coef,
+    )
+    return loss
 
 
 def kl_k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
@@ -123,27 +142,107 @@ def adapted_kl_coef(kl_coef: float, kl: float, *, target: float, horizon: float,
     return kl_coef * (1.0 + error * episodes / horizon)
 
 
-def _elementwise(loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
-    """Return the loss of each entry of ``x``, differentiable once, in ``x`` alone.
+def _surrogate_and_slope(
+    xp: Any, logprobs: Any, old_logprobs: Any, advantages: Any, low: float | None, high: float | None
+) -> tuple[Any, Any]:
+    """Return :func:`clipped_surrogate` and its derivative by the log-probabilities."""
+    ratio = xp.exp(logprobs - old_logprobs)
+    loss = -advantages * ratio
+    if low is None or high is None:
+        return loss, loss
+    clipped = -advantages * xp.clip(ratio, 1.0 - low, 1.0 + high)
+    return xp.maximum(loss, clipped), xp.where(clipped > loss, 0.0, loss)
 
-    For what every gradient step of a small network does: recording ten small operations and differentiating
-    each of them takes several times as long as the operations do.
 
-    :param loss_and_slope: returns the losses and their derivatives by the entries.
+def _value_error_and_slope(
+    xp: Any, values: Any, old_values: Any, returns: Any, clip_range: float | None
+) -> tuple[Any, Any]:
+    """Return :func:`clipped_value_error` and its derivative by the values."""
+    slope = values - returns
+    squared_error = slope * slope
+    if clip_range is not None:
+        clipped = old_values + xp.clip(values - old_values, -clip_range, clip_range) - returns
+        clipped_error = clipped * clipped
+        slope = xp.where(clipped_error > squared_error, 0.0, slope)
+        squared_error = xp.maximum(squared_error, clipped_error)
+    return 0.5 * squared_error, slope
+
+
+def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
+    """Return what computes with the tensors, NumPy on a CPU or else torch, and their values for it.
+
+    NumPy takes a third of the time of torch for operations on as few numbers as a small mini-batch has.
     """
-    losses: Tensor = _Elementwise.apply(x, loss_and_slope)
-    return losses
+    if all(tensor.is_cpu for tensor in tensors):
+        return np, *(tensor.numpy(force=True) for tensor in tensors)
+    return torch, *(tensor.detach() for tensor in tensors)
+
+
+def _tensor(values: Any) -> Tensor:
+    """Return the values of :func:`_arrays` as a tensor."""
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
 
 
 class _Elementwise(torch.autograd.Function):
+    """A loss of each entry of ``x``, differentiable once, in ``x`` alone.
+
+    For what every gradient step of a small network does: recording ten small operations and differentiating
+    each of them takes several times as long as the operations do.
+    """
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, loss_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-        loss, slope = loss_and_slope(x)
-        ctx.save_for_backward(slope)
-        return loss
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        loss_and_slope: Callable[..., tuple[Any, Any]],
+        others: tuple[Tensor, ...],
+        options: tuple[float | None, ...],
+    ) -> Tensor:
+        loss, slope = loss_and_slope(*_arrays(x, *others), *options)
+        ctx.slope = _tensor(slope)
+        return _tensor(loss)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return by_loss * slope, None
+    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor, None, None, None]:
+        return by_loss * ctx.slope, None, None, None
+
+
+class _PPOLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logprobs: Tensor,
+        values: Tensor,
+        entropy: Tensor,
+        batch: Rollout,
+        clip_range: float,
+        value_clip_range: float | None,
+        value_coef: float,
+        entropy_coef: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        assert batch.advantages is not None and batch.returns is not None
+        xp, now, old, advantages = _arrays(logprobs, batch.logprobs, batch.advantages)
+        policy_loss, by_logprobs = _surrogate_and_slope(xp, now, old, advantages, clip_range, clip_range)
+        xp, now, old, returns, inside, entropies = _arrays(
+            values, batch.values, batch.returns, batch.mask, entropy
+        )
+        value_loss, by_values = _value_error_and_slope(xp, now, old, returns, value_clip_range)
+        loss = policy_loss + value_coef * value_loss
+        by_entropy = None
+        if entropy_coef > 0:
+            loss = loss - entropy_coef * entropies
+            by_entropy = -entropy_coef * inside
+        if not without_padding(batch.mask):
+            loss, by_logprobs, by_values = (xp.where(inside, x, 0.0) for x in (loss, by_logprobs, by_values))
+        ctx.slopes = (by_logprobs, value_coef * by_values, by_entropy)
+        parts = _tensor(policy_loss), _tensor(value_loss)
+        ctx.mark_non_differentiable(*parts)
+        return _tensor(loss.sum()), *parts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        (_module, factor) = _arrays(by_loss)
+        slopes = (None if slope is None else _tensor(factor * slope) for slope in ctx.slopes)
+        return *slopes, None, None, None, None, None

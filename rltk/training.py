@@ -167,8 +167,7 @@ def apply_gradients(
 ) -> Metrics:
     """Do the second half of :func:`gradient_step`: check, clip the gradient and take the step."""
     gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
-    norm = _total_norm(gradients)
-    value, size = torch.stack([loss, norm]).tolist()
+    value, size = _loss_and_norm(loss, gradients)
     for name, number in (("loss", value), ("gradient norm", size)):
         if not math.isfinite(number):
             fix = "lower learning_rate or look at the data of this step; the last checkpoint is untouched"
@@ -184,11 +183,12 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _total_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Return the norm of all gradients; sorting few of them by device, as torch does first, takes longer."""
-    if not gradients or not gradients[0].is_cpu:
-        return nn.utils.get_total_norm(gradients)
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+def _loss_and_norm(loss: Tensor, gradients: Sequence[Tensor]) -> tuple[float, float]:
+    """Return a loss and the norm of all gradients: read at once from a device, which is a wait."""
+    if not loss.is_cpu:
+        value, norm = torch.stack([loss, nn.utils.get_total_norm(gradients)]).tolist()
+        return value, norm
+    return loss.item(), math.hypot(*(torch.linalg.vector_norm(gradient).item() for gradient in gradients))
 
 
 def require_groups(rollout: Rollout, where: str) -> Tensor:

@@ -6,6 +6,8 @@ import torch
 
 from rltk.advantages import masked_mean, masked_variance, whiten
 from rltk.losses import (
+    _surrogate_and_slope,
+    _value_error_and_slope,
     adapted_kl_coef,
     categorical_kl,
     clipped_surrogate,
@@ -17,9 +19,11 @@ from rltk.losses import (
     kl_shaped_rewards,
     masked_sum,
     policy_gradient_loss,
+    ppo_loss,
     surrogate_loss,
 )
 from rltk.rng import torch_generator
+from rltk.types import Evaluation, Rollout
 
 SHAPE = (6, 5)
 
@@ -133,6 +137,56 @@ def test_gradients_by_hand_are_those_of_finite_differences(batch, clip_range):
     assert torch.autograd.gradcheck(
         lambda x: clipped_value_error(x, batch["old_values"], batch["returns"], clip_range=clip_range), values
     )
+
+
+def rollout_of(batch):
+    empty = {"scores": torch.zeros(6), "bootstrap": torch.zeros(6), "episode_ids": torch.arange(6)}
+    fields = {"logprobs": "old", "values": "old_values", "advantages": "advantages", "returns": "returns"}
+    named = {name: batch[theirs] for name, theirs in fields.items()}
+    nothing = torch.zeros(SHAPE)
+    return Rollout(mask=batch["mask"], actions=nothing, rewards=nothing, **empty, **named)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(("value_clip_range", "entropy_coef"), [(None, 0.0), (0.3, 0.02)])
+def test_ppos_loss_is_the_sum_of_its_parts_and_so_is_its_gradient(
+    batch, masked, value_clip_range, entropy_coef
+):
+    mask = batch["mask"] = batch["mask"] if masked else torch.ones(SHAPE, dtype=torch.bool)
+    names = ("logprobs", "entropy", "values")
+    entropy = torch.rand(SHAPE, generator=torch_generator("entropy"), dtype=torch.float64)
+    inputs = [x.requires_grad_() for x in (batch["logprobs"], entropy, batch["values"])]
+    options = {"clip_range": 0.2, "value_clip_range": value_clip_range, "value_coef": 0.7}
+
+    def loss(*now):
+        said = Evaluation(**dict(zip(names, now, strict=True)))
+        return ppo_loss(said, rollout_of(batch), **options, entropy_coef=entropy_coef)
+
+    total, surrogate, error = loss(*inputs)
+    expected = clipped_surrogate(inputs[0], batch["old"], batch["advantages"], clip_range=0.2)
+    expected_error = clipped_value_error(
+        inputs[2], batch["old_values"], batch["returns"], clip_range=value_clip_range
+    )
+    torch.testing.assert_close(surrogate, expected.detach())
+    torch.testing.assert_close(error, expected_error.detach())
+    summed = masked_sum(expected + 0.7 * expected_error - entropy_coef * inputs[1], mask)
+    assert total.item() == pytest.approx(summed.item())
+    assert torch.autograd.gradcheck(lambda *now: loss(*now)[0], inputs)
+    assert not surrogate.requires_grad and not error.requires_grad
+
+
+def test_numpy_and_torch_compute_the_same_loss_in_the_precision_they_are_given(batch):
+    single = {name: x.float() for name, x in batch.items() if name != "mask"}
+    for loss_and_slope, names, options in (
+        (_surrogate_and_slope, ("logprobs", "old", "advantages"), (0.2, 0.4)),
+        (_value_error_and_slope, ("values", "old_values", "returns"), (0.3,)),
+    ):
+        tensors = [single[name] for name in names]
+        ours = loss_and_slope(np, *(tensor.numpy() for tensor in tensors), *options)
+        theirs = loss_and_slope(torch, *tensors, *options)
+        for array, tensor in zip(ours, theirs, strict=True):
+            assert array.dtype == np.float32
+            np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-6)
 
 
 def test_a_mask_that_hides_nothing_changes_nothing(batch):

@@ -23,7 +23,7 @@ from rltk.advantages import whiten, with_gae
 from rltk.diagnostics import Diagnostics, advantage_metrics, exact_kl
 from rltk.hookspecs import hookimpl
 from rltk.interfaces import Algorithm, ComponentConfig
-from rltk.losses import clipped_surrogate, clipped_value_error, kl_k3, masked_sum
+from rltk.losses import kl_k3, masked_sum, ppo_loss
 from rltk.optimizers import Adam
 from rltk.policy import Policy
 from rltk.training import (
@@ -153,14 +153,15 @@ class PPO(Algorithm):
 
     def _loss(self, batch: Rollout, seen: Diagnostics, kls: list[Tensor]) -> Tensor:
         """Return the summed loss of a micro-batch; add its diagnostics to ``seen``, its KL to ``kls``."""
-        assert batch.advantages is not None and batch.returns is not None
         config = self.config
         now = self.policy.evaluate(batch)
-        policy_loss = clipped_surrogate(
-            now.logprobs, batch.logprobs, batch.advantages, clip_range=self._clip_range
-        )
-        value_loss = clipped_value_error(
-            now.values, batch.values, batch.returns, clip_range=self._value_clip_range
+        loss, policy_loss, value_loss = ppo_loss(
+            now,
+            batch,
+            clip_range=self._clip_range,
+            value_clip_range=self._value_clip_range,
+            value_coef=config.value_coef,
+            entropy_coef=config.entropy_coef,
         )
         seen.add(
             batch.mask,
@@ -172,10 +173,7 @@ class PPO(Algorithm):
         )
         if config.target_kl is not None:
             kls.append(masked_sum(kl_k3(batch.logprobs, now.logprobs.detach()), batch.mask))
-        loss = policy_loss + config.value_coef * value_loss
-        if config.entropy_coef > 0:
-            loss = loss - config.entropy_coef * now.entropy
-        return masked_sum(loss, batch.mask)
+        return loss
 
     def _pretraining_loss(
         self, auxiliary_loss: Callable[[], Tensor], losses: list[Tensor], count: int

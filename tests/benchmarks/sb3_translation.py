@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import gymnasium as gym
 
 from rltk.config import Recipe
 
 Options = Mapping[str, Any]
+#: How many numbers an action is; 1 where it is discrete. Written down, as making an environment needs extras.
+COMPONENTS = {
+    "CartPole-v1": 1,
+    "Acrobot-v1": 1,
+    "LunarLander-v3": 1,
+    "Pendulum-v1": 1,
+    "HalfCheetah-v5": 6,
+    "Hopper-v5": 3,
+}
 
 
 def sb3_job(recipe: Recipe) -> dict[str, Any]:
@@ -24,7 +30,7 @@ def sb3_job(recipe: Recipe) -> dict[str, Any]:
     name = algorithm.pop("name")
     _require("policy", policy, {"name": "mlp", "path": None})
     if name == "trpo":
-        algorithm |= _per_component(algorithm, recipe.environment.options)
+        algorithm |= _per_component(algorithm, recipe.environment.options["id"])
     if stage["steps"] is None:
         raise ValueError("the recipe collects whole episodes; the peer collects steps")
     return {
@@ -51,15 +57,13 @@ def sb3_job(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _per_component(algorithm: Options, environment: Options) -> dict[str, float]:
+def _per_component(algorithm: Options, environment: str) -> dict[str, float]:
     """Return TRPO's trust region and damping for a KL that is a mean over an action's components.
 
     rltk's, as the paper's, is the KL of whole actions: the sum over their components. sb3-contrib takes the
     mean of what torch.distributions returns, which for a Gaussian is one number a component.
     """
-    space = gym.make(environment["id"], **environment["options"]).action_space
-    components = math.prod(space.shape) if isinstance(space, gym.spaces.Box) else 1
-    return {name: algorithm[name] / components for name in ("max_kl", "damping")}
+    return {name: algorithm[name] / COMPONENTS[environment] for name in ("max_kl", "damping")}
 
 
 def _normalize(stage: Options, gamma: float) -> dict[str, Any] | None:

@@ -1,15 +1,17 @@
 """The benchmark of control tasks: published settings, alike on both sides, and what becomes of the runs."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from rltk.config import load_recipe
 from tests.benchmarks import control
 from tests.benchmarks.control_report import return_table, summarise, write_report
-from tests.benchmarks.sb3_translation import sb3_job
+from tests.benchmarks.sb3_translation import COMPONENTS, sb3_job
 
 # What hyperparams/{ppo,trpo,a2c}.yml of RL Baselines3 Zoo say, without gSDE: n_timesteps, n_envs, whether
 # observations and rewards are normalised, and every other keyword that is given there.
@@ -236,6 +238,15 @@ def test_the_recipes_are_what_the_zoo_publishes(environment: str, algorithm: str
     assert steps <= job["total_steps"] < steps + rollout  # whole rollouts, as many as it takes
     norm = {"norm_obs": True, "norm_reward": True, "clip_obs": 10.0, "gamma": expected["gamma"]}
     assert job["normalize"] == (norm if normalize else None)
+
+
+@pytest.mark.parametrize("environment", COMPONENTS)
+def test_actions_have_as_many_components_as_is_written_down(environment: str) -> None:
+    try:
+        space = gym.make(environment).action_space
+    except gym.error.DependencyNotInstalled as error:
+        pytest.skip(str(error))
+    assert COMPONENTS[environment] == (math.prod(space.shape) if isinstance(space, gym.spaces.Box) else 1)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,12 @@ def test_numpy_and_torch_compute_the_same_loss_in_the_precision_they_are_given(b
             np.testing.assert_allclose(array, tensor.numpy(), rtol=1e-6)
 
 
+def test_losses_take_bfloat16(batch):
+    logprobs = batch["logprobs"].bfloat16().requires_grad_()
+    clipped_surrogate(logprobs, batch["old"], batch["advantages"], clip_range=0.2).sum().backward()
+    assert logprobs.grad.dtype == torch.bfloat16 and torch.isfinite(logprobs.grad).all()
+
+
 def test_a_mask_that_hides_nothing_changes_nothing(batch):
     x, everything = batch["values"], torch.ones(SHAPE, dtype=torch.bool)
     padded = torch.cat([x, torch.full((1, SHAPE[1]), 7.0)])

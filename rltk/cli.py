@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rltk import API_VERSION, __version__
 from rltk.cli_bench import BenchCommand, bench
 from rltk.cli_collection import without_collection
 from rltk.cli_envs import envs_app
@@ -27,11 +28,7 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # one other process on two cores. A short spin before sleeping is as fast as a long one. Read with torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="Train agents, language models among them, with plugins for every part.",
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 # click's own class of "wrong option" errors; typer carries a private copy of click in newer versions
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -39,6 +36,23 @@ app.command(cls=BenchCommand)(bench)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(config_app, name="config")
 app.add_typer(envs_app, name="envs")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"rltk {__version__}, plugin API {API_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Train agents, language models among them, with plugins for every part."""
+
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 
@@ -115,7 +129,8 @@ def main() -> None:
         code = 2
     except _UsageError as error:
         message = error.format_message()  # type: ignore[attr-defined]
-        _print_error("error", f"command line: {message.rstrip('.')}. Fix: see rltk --help.")
+        if message:  # none where the help was printed for want of a command
+            _print_error("error", f"command line: {message.rstrip('.')}. Fix: see rltk --help.")
         code = 2
     except Interrupted as error:
         code = 128 + error.signum

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,20 @@ def run(*arguments: str) -> int:
 
 def train(recipe: Path, *arguments: str) -> int:
     return run("train", str(recipe), "-p", str(TOY_PLUGIN), *arguments)
+
+
+def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"rltk {version('rltk')}, plugin API 1\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("config",)])
+def test_without_a_command_the_help_is_printed_alone(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert "Usage: rltk" in printed.out and printed.err == ""
 
 
 def test_train_names_the_run_the_report_and_what_is_next(

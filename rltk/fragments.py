@@ -38,7 +38,8 @@ class FragmentCollector:
     :param seed: of the environments and of the sampling.
     :param values: ask the critic for values; without, they are 0, those after the last steps too.
     :ivar returns: undiscounted returns of the latest episodes that ended.
-    :raises UserError: the environment or the policy is of another sort.
+    :raises UserError: the environment does not reset in the step that ends an episode, or the policy has
+        memory.
     """
 
     def __init__(self, envs: VectorEnv, policy: Policy, *, seed: int, values: bool = True) -> None:
@@ -93,7 +94,7 @@ class FragmentCollector:
             if allowed is not None:
                 record.allowed.append(allowed)
             action = act(session, self._observations, stream=stream, active=active, allowed=allowed)
-            record.observations.append(self._observations)
+            record.observations.append(np.array(self._observations))
             record.actions.append(action)
             record.episodes[t] = self._episode
             self._observations, rewards, terminated, truncated, self._infos = self.envs.step(

@@ -15,7 +15,7 @@ from rltk.action_masks import ActionMasks, act
 from rltk.episode import Episode
 from rltk.errors import UserError
 from rltk.evaluation import rollout_values
-from rltk.rng import EpisodeStream
+from rltk.rng import EpisodeStream, derive_seed
 from rltk.types import Rollout
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def collect(
 ) -> Rollout:
     """Act until ``episodes`` whole episodes have ended.
 
-    Every action draws from the stream keyed by (seed, episode, position), and text environments deal the
-    same prompt to the same episode, so the result does not depend on the number of slots.
+    Every action draws from the stream keyed by (seed, episode, position). Text environments deal the same
+    prompt to the same episode, so a text rollout does not depend on the number of slots. Other environments
+    begin their episodes with random numbers of their slots, so those rollouts do.
 
-    Text is scored all at once at the end, which gives the rewards that stepping gives, only that a score of
-    one number an action is paid action by action. Where a wrapper lies around the environment, which may look
-    at rewards or change them, episodes are scored as they end, and rewards are what the wrapper pays.
+    Text is scored in one call at the end. Rewards are those of stepping, except that a score of one number
+    per action is paid action by action. Where a wrapper lies around the environment, which may look at
+    rewards or change them, episodes are scored as they end, and rewards are what the wrapper pays.
 
     :param envs: a vector environment with SAME_STEP autoreset.
     :param policy: acts, and gives the values.
@@ -99,8 +100,7 @@ class _Trace:
 def _run(
     envs: VectorEnv, policy: Policy, count: int, seed: int, first_episode: int, deterministic: bool
 ) -> _Trace:
-    dealt = {"first_episode": first_episode, "episodes": count} if is_text(envs) else None
-    observations, infos = envs.reset(seed=seed, options=dealt)
+    observations, infos = _reset(envs, count, seed, first_episode)
     session, masks = policy.session(envs.num_envs), ActionMasks(envs, infos)
     trace = _Trace(first_episode, count)
     episode = first_episode + np.arange(envs.num_envs)
@@ -118,16 +118,24 @@ def _run(
         )
         if allowed is not None:
             trace.allowed.append(allowed[active])
-        before = observations
+        before = None if isinstance(observations, dict) else observations[active]
         observations, rewards, terminated, truncated, infos = envs.step(action.actions.cpu().numpy())
         _record(trace, active, episode, position, action, rewards, before)
         position = position + 1
         for slot in np.flatnonzero((terminated | truncated) & active):
-            _record_end(trace, int(episode[slot]), int(slot), bool(truncated[slot]), infos)
+            cut_off = bool(truncated[slot] and not terminated[slot])
+            _record_end(trace, int(episode[slot]), int(slot), cut_off, infos)
         for slot in np.flatnonzero(terminated | truncated):
             episode[slot], position[slot] = next_episode, 0
             next_episode += 1
     return trace
+
+
+def _reset(envs: VectorEnv, count: int, seed: int, first_episode: int) -> tuple[Any, dict[str, Any]]:
+    """Begin where earlier rollouts of the same seed ended; arrays with random numbers not used before."""
+    if is_text(envs):
+        return envs.reset(seed=seed, options={"first_episode": first_episode, "episodes": count})
+    return envs.reset(seed=derive_seed(seed, "episodes", first_episode))
 
 
 def _record(
@@ -137,7 +145,7 @@ def _record(
     position: NDArray[np.int64],
     action: Any,
     rewards: NDArray[np.float64],
-    observations: Any,
+    observations: NDArray[Any] | None,
 ) -> None:
     rows = np.flatnonzero(active)
     trace.episode.append(episode[rows])
@@ -148,14 +156,14 @@ def _record(
     trace.rewards.append(rewards[rows])
     if action.values is not None:
         trace.values.append(action.values[index])
-    if not isinstance(observations, dict):
-        trace.observations.append(observations[rows])
+    if observations is not None:
+        trace.observations.append(observations)
 
 
-def _record_end(trace: _Trace, episode: int, slot: int, truncated: bool, infos: dict[str, Any]) -> None:
+def _record_end(trace: _Trace, episode: int, slot: int, cut_off: bool, infos: dict[str, Any]) -> None:
     if "finished" in infos.get("final_info", {}):
         trace.finished[episode] = infos["final_info"]["finished"][slot]
-    elif truncated:
+    elif cut_off:
         trace.final_observations[episode] = infos["final_obs"][slot]
 
 
@@ -168,7 +176,8 @@ def require_same_step(envs: VectorEnv) -> None:
         raise UserError("environment", what, fix=f"{fix}AutoresetMode.SAME_STEP, and do so")
     mode = getattr(given, "value", given)
     if mode != AutoresetMode.SAME_STEP.value:
-        fix = 'make it with gym.make_vec(..., vector_kwargs={"autoreset_mode": "SameStep"})'
+        fix = 'make it with gym.make_vec(ID, vectorization_mode="sync", '
+        fix += 'vector_kwargs={"autoreset_mode": "SameStep"})'
         raise UserError("environment", "its autoreset mode must be SAME_STEP", got=mode, fix=fix)
 
 
@@ -210,13 +219,27 @@ def _array_rollout(trace: _Trace, critic: Policy | None) -> Rollout:
     fields = _layout(trace)
     rollout = Rollout(scores=fields["rewards"].sum(1), episodes=(), **fields)
     if critic is not None and trace.final_observations:
-        rows = torch.tensor(sorted(trace.final_observations)) - trace.first_episode
-        final = np.stack([trace.final_observations[episode] for episode in sorted(trace.final_observations)])
-        last = rollout.select(rows)
-        observations = torch.from_numpy(final).to(fields["rewards"].device)[:, None]
-        ends = last.replace(observations=observations, mask=torch.ones_like(last.mask[:, :1]))
-        rollout.bootstrap[rows] = critic.value(ends)[:, 0].to(rollout.bootstrap)
+        cut_off = sorted(trace.final_observations)
+        rows = torch.tensor(cut_off) - trace.first_episode
+        final = torch.from_numpy(np.stack([trace.final_observations[episode] for episode in cut_off]))
+        values = _final_values(critic, rollout.select(rows), final.to(rollout.mask.device))
+        rollout.bootstrap[rows] = values.to(rollout.bootstrap)
     return rollout
+
+
+def _final_values(critic: Policy, rollout: Rollout, final: Tensor) -> Tensor:
+    """Return the critic's values ``[B]`` of what was seen last; after the whole episode, if it remembers.
+
+    :param final: ``[B, ...]`` observations.
+    """
+    if critic.memoryless:
+        alone = rollout.replace(observations=final[:, None], mask=torch.ones_like(rollout.mask[:, :1]))
+        return critic.value(alone)[:, 0]
+    rows, lengths = torch.arange(len(rollout)), rollout.mask.sum(1)
+    longer = rollout.lengthened()
+    assert longer.observations is not None
+    longer.observations[rows, lengths], longer.mask[rows, lengths] = final, True
+    return critic.value(longer)[rows, lengths]
 
 
 def _text_rollout(trace: _Trace, envs: Any, deferred: bool) -> Rollout:

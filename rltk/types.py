@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rltk.batching import micro_batches
@@ -70,7 +71,8 @@ class Rollout:
     :param ref_logprobs: ``[B, T]`` float32, the reference policy's, where there is a reference.
     :param advantages: ``[B, T]`` float32, filled by the algorithm.
     :param returns: ``[B, T]`` float32, filled by the algorithm.
-    :param scores: ``[B]`` float32 undiscounted return of the environment alone; NaN where unscorable.
+    :param scores: ``[B]`` float32 undiscounted return of the environment alone, of the fragment where
+        episodes are cut; NaN where unscorable.
     :param episodes: the episodes themselves (text only).
     """
 
@@ -143,6 +145,16 @@ class Rollout:
         }
         return self.replace(**flat, episodes=())
 
+    def lengthened(self) -> Rollout:
+        """Return a copy with room for one more action in every row; the mask is False there (not text)."""
+        return self.replace(
+            **{
+                name: F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, 1))
+                for name, tensor in self._tensors().items()
+                if name in _PER_ACTION
+            }
+        )
+
     def row_sizes(self) -> Tensor:
         """Return ``[B]`` int64, how much work each row is: tokens for text, actions otherwise."""
         return self.mask.sum(1) if self.lengths is None else self.lengths
@@ -162,7 +174,9 @@ class Rollout:
         return [self] if len(groups) == 1 else [self.select(rows) for rows in groups]
 
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator[Rollout]:
-        """Yield all rows in a random order, ``size`` at a time; as they stand where they are no more.
+        """Yield all rows in a random order, ``size`` rows at a time.
+
+        A rollout of at most ``size`` rows is yielded whole, in its own order.
 
         :param generator: draws the order.
         """

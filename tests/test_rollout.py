@@ -1,11 +1,14 @@
 """The collector: layout, rewards, and bootstrapping, on environments whose every value is known."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from rltk.errors import UserError
+from rltk.fragments import FragmentCollector
 from rltk.rng import EpisodeStream, torch_generator
 from rltk.rollout import collect
 from rltk_envs.text_generation import TextGenerationVectorEnv
@@ -57,6 +60,70 @@ def test_array_episodes_are_laid_out_whole_and_in_order():
 def test_truncation_bootstraps_from_the_final_observation_and_termination_does_not():
     rollout = collect(counter_envs(1), counter_policy(), episodes=4, seed=0)
     assert rollout.bootstrap.tolist() == [50.0, 0.0, 50.0, 0.0]
+
+
+class AlwaysEnds(Counter):
+    """Terminates at 3."""
+
+    def reset(self, *, seed=None, options=None):
+        self.resets = 1
+        return super().reset(seed=seed, options=options)
+
+
+def at_the_time_limit(num_envs, **options):
+    limited = partial(gym.wrappers.TimeLimit, max_episode_steps=3)
+    return gym.vector.SyncVectorEnv(
+        [lambda: limited(AlwaysEnds())] * num_envs,
+        autoreset_mode=gym.vector.AutoresetMode.SAME_STEP,
+        **options,
+    )
+
+
+def test_an_end_that_falls_on_the_time_limit_is_an_end():
+    rollout = collect(at_the_time_limit(1), counter_policy(), episodes=2, seed=0)
+    assert rollout.mask.sum(1).tolist() == [3, 3] and rollout.bootstrap.tolist() == [0.0, 0.0]
+    assert FragmentCollector(at_the_time_limit(1), counter_policy(), seed=0).collect(
+        6
+    ).bootstrap.tolist() == [
+        0.0,
+        0.0,
+    ]
+
+
+def test_environments_may_reuse_the_array_of_their_observations():
+    rollout = collect(at_the_time_limit(2, copy=False), counter_policy(), episodes=2, seed=0)
+    assert rollout.observations[:, :, 0].tolist() == [[0, 1, 2], [0, 1, 2]]
+    fragments = FragmentCollector(at_the_time_limit(2, copy=False), counter_policy(), seed=0).collect(6)
+    assert fragments.observations[:, :, 0].tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+class CountsItsObservations(MLPPolicy):
+    """A policy with memory, whose critic says how many observations it has seen of the episode."""
+
+    memoryless = False
+
+    def value(self, batch):
+        return torch.where(batch.mask, batch.mask.float().cumsum(1), 0.0)
+
+
+def test_a_policy_that_remembers_values_the_final_observation_after_all_others():
+    spaces = (Counter.observation_space, Counter.action_space)
+    policy = CountsItsObservations(MLPPolicy.Config(), spaces=spaces)
+    rollout = collect(counter_envs(1), policy, episodes=3, seed=0)
+    assert rollout.values[:2].tolist() == [[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]]
+    assert rollout.bootstrap.tolist() == [6.0, 0.0, 6.0]
+
+
+def test_later_episodes_begin_in_other_states():
+    envs = gym.make_vec(
+        "CartPole-v1", 2, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"}
+    )
+    policy = MLPPolicy(MLPPolicy.Config(), spaces=(envs.single_observation_space, envs.single_action_space))
+    begun = [
+        collect(envs, policy, episodes=3, seed=0, first_episode=first).observations[:, 0].numpy()
+        for first in (0, 3, 0)
+    ]
+    assert not np.isin(begun[1], begun[0]).any() and np.array_equal(begun[2], begun[0])
 
 
 def test_without_values_nothing_is_bootstrapped_and_all_else_is_the_same():

@@ -11,6 +11,7 @@ from rltk.config import load_recipe
 from rltk.errors import NonFiniteError, UserError
 from rltk.functions import load_function
 from rltk.models import save_model
+from rltk.normalization import RewardScaler
 from rltk.registry import Registry, get_registry
 from rltk.runs import train
 from tests.text_world import tiny_model, word_tokenizer
@@ -163,6 +164,29 @@ def test_a_reward_that_fails_is_named_and_the_run_goes_on_from_the_last_checkpoi
     TROUBLE.clear()
     train(recipe, tmp_path / "run", resume=True)
     assert logged(tmp_path / "run") == logged(tmp_path / "whole")
+
+
+def test_what_cannot_be_scored_is_neither_learned_from_nor_part_of_the_scale(
+    recipe_file, tmp_path, monkeypatch
+):
+    scaled = []
+    original = RewardScaler.scale
+    monkeypatch.setattr(
+        RewardScaler, "scale", lambda self, *batch: scaled.append(batch) or original(self, *batch)
+    )
+    TROUBLE.update(at=0, how=lambda n: [None, 5.0, None] * (n // 3))
+    options = ["rl.reward.name=remote", "rl.normalize_rewards=true", "rl.iterations=1"]
+    train(load_recipe(recipe_file, options), tmp_path / "run")
+    ((rewards, _, episodes),) = scaled
+    assert episodes.tolist() == [1, 4, 7, 10] and rewards.sum(1).tolist() == [5.0] * 4
+    (metrics,) = logged(tmp_path / "run")
+    assert metrics["rl/unscorable"] == pytest.approx(8 / 12) and metrics["rl/score"] == 5.0
+
+
+def test_a_rollout_without_any_score_is_an_error(recipe_file, tmp_path):
+    TROUBLE.update(at=1, how=lambda n: [None] * n)
+    with pytest.raises(UserError, match=r"^stages\.rl\.reward: no episode could be scored"):
+        train(load_recipe(recipe_file, ["rl.reward.name=remote"]), tmp_path / "run")
 
 
 def test_a_trl_function_knows_how_far_the_training_is_also_after_resuming(recipe_file, tmp_path):

@@ -2,7 +2,9 @@
 
 Each iteration collects a rollout, scores it, shapes the rewards with a per-token KL penalty to the reference
 policy where there is one, and hands it to the algorithm. Episodes are numbered through the whole stage, and
-everything random is keyed by those numbers, so an interrupted run goes on exactly.
+everything random is keyed by those numbers, so an interrupted run goes on exactly. Only where environments
+are stepped in fragments (``steps``) it goes on with the same weights in new episodes, since environments
+cannot be saved.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from rltk.config import AlgorithmSpec, ComponentSpec, PolicySpec, RewardSpec, build_config
 from rltk.config_errors import propagate
@@ -25,13 +28,18 @@ from rltk.losses import adapted_kl_coef, kl_k1, kl_k3, kl_shaped_rewards
 from rltk.normalization import RewardScaler
 from rltk.policy import Policy
 from rltk.rng import derive_seed, torch_generator
-from rltk.rollout import collect, is_text
+from rltk.rollout import collect
 from rltk.runs import expand
 from rltk.scoring import reward_metrics
-from rltk.training import load_weights, weights
+from rltk.training import load_weights, require_finite, weights
 from rltk.types import Metrics, Rollout
 from rltk_stages.rl.pretraining import PretrainingLoss
-from rltk_stages.rl.requirements import check_group_size, check_requirements, require_critic
+from rltk_stages.rl.requirements import (
+    check_group_size,
+    check_kl_target,
+    check_requirements,
+    require_critic,
+)
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -75,7 +83,7 @@ class ReinforcementLearning(Stage):
         )
         kl_coef: float = Field(0.02, ge=0, description="Weight of the per-token KL penalty.")
         kl_target: float | None = Field(
-            None, gt=0, description="Adapt kl_coef towards this KL a response, in nats; null: fixed."
+            None, gt=0, description="Adapt kl_coef towards this KL per response, in nats; null: fixed."
         )
         kl_horizon: int = Field(10_000, ge=1, description="Episodes over which kl_coef adapts.")
         pretraining_rows: int = Field(
@@ -94,8 +102,9 @@ class ReinforcementLearning(Stage):
         )
 
         @model_validator(mode="after")
-        def _something_to_compare(self) -> ReinforcementLearning.Config:
+        def _consistent(self) -> ReinforcementLearning.Config:
             propagate(check_group_size, self.algorithm.name, self.group_size)
+            propagate(check_kl_target, self.kl_target, self.reference)
             return self
 
     config: Config
@@ -111,11 +120,13 @@ class ReinforcementLearning(Stage):
     fragments: FragmentCollector | None = None
     #: The loss of PPO-ptx; None where the algorithm has no ptx_coef above 0.
     pretraining: PretrainingLoss | None = None
+    #: Returns of the latest episodes before the run was interrupted.
+    _returns: list[float]
 
     def run(self) -> Mapping[str, Any]:
         """Train, save the policy and report the last iteration.
 
-        :raises NonFiniteError: a loss, gradient or reward is not finite; nothing was changed by it.
+        :raises NonFiniteError: a loss, gradient or reward is not finite; the last checkpoint is untouched.
         """
         config, context = self.config, self.context
         policy = self.policy = self._create_policy(config.policy)
@@ -156,18 +167,18 @@ class ReinforcementLearning(Stage):
             return lambda iteration: collect(
                 envs, policy, episodes=count, seed=seed, first_episode=iteration * count, values=values
             )
-        if is_text(envs):
-            fix = "set episodes instead"
-            raise UserError(f"stages.{self.context.name}.steps", "text is collected in episodes", fix=fix)
         steps = config.steps
         self.fragments = FragmentCollector(
             envs, policy, seed=derive_seed(seed, "fragments", start), values=values
         )
         fragments = self.fragments
+        fragments.returns.extend(self._returns)
         return lambda iteration: fragments.collect(steps)
 
     def _iterate(self, iteration: int, rollout: Rollout, policy: Policy, algorithm: Algorithm) -> Metrics:
         config, context = self.config, self.context
+        if not rollout.episodes:  # of text, a reward may be None, and such an episode is left out
+            require_finite(rollout, "rollout")
         if self.reference is not None:
             rollout = rollout.replace(
                 ref_logprobs=rollout_logprobs(self.reference, rollout, max_tokens=config.max_tokens_per_batch)
@@ -183,17 +194,17 @@ class ReinforcementLearning(Stage):
                 metrics["kl"],
                 target=config.kl_target,
                 horizon=config.kl_horizon,
-                episodes=config.episodes,
+                episodes=len(rollout),
             )
         return {**metrics, **{("step_kl" if name == "kl" else name): v for name, v in learned.items()}}
 
     def _shaped(self, rollout: Rollout) -> Rollout:
         """Return the scorable episodes, with the KL penalty in their rewards."""
+        if not bool(torch.isfinite(rollout.scores).all()):
+            rollout = rollout.select(torch.isfinite(rollout.scores).nonzero()[:, 0])
         if self.scaler is not None:
             scaled = self.scaler.scale(rollout.rewards, rollout.mask, rollout.episode_ids)
             rollout = rollout.replace(rewards=scaled)
-        if not bool(torch.isfinite(rollout.scores).all()):
-            rollout = rollout.select(torch.isfinite(rollout.scores).nonzero()[:, 0])
         if rollout.ref_logprobs is None:
             return rollout
         rewards = kl_shaped_rewards(
@@ -203,9 +214,10 @@ class ReinforcementLearning(Stage):
 
     def _describe(self, rollout: Rollout) -> Metrics:
         """Return what is worth watching about a rollout before it is learned from."""
+        kl = {} if rollout.ref_logprobs is None else _kl_metrics(rollout, rollout.ref_logprobs)
         if self.fragments is not None:
             ended = self.fragments.returns
-            return {"return": sum(ended) / len(ended)} if ended else {}
+            return {**({"return": sum(ended) / len(ended)} if ended else {}), **kl}
         scores = rollout.scores[torch.isfinite(rollout.scores)]
         if not len(scores):
             fix = "look at what the reward returns None for"
@@ -220,11 +232,7 @@ class ReinforcementLearning(Stage):
         if rollout.episodes:
             metrics["truncated"] = sum(e.truncated for e in rollout.episodes) / len(rollout)
             metrics |= self._true_metrics(rollout)
-        if rollout.ref_logprobs is not None:
-            k1, k3 = (f(rollout.logprobs, rollout.ref_logprobs) for f in (kl_k1, kl_k3))
-            metrics["kl"] = float(k1[rollout.mask].sum()) / len(rollout)
-            metrics["kl_k3"] = float(k3[rollout.mask].sum()) / len(rollout)
-        return metrics
+        return {**metrics, **kl}
 
     def _true_metrics(self, rollout: Rollout) -> Metrics:
         """Return the mean of each measure of the environment's truth, where it has one."""
@@ -281,7 +289,7 @@ class ReinforcementLearning(Stage):
 
     def _create_envs(self, policy: Policy) -> VectorEnv:
         environment, config = self.context.environment, self.config
-        num_envs = min(config.num_envs, config.episodes)
+        num_envs = config.num_envs if config.steps else min(config.num_envs, config.episodes)
         if environment.spaces() is not None:
             return environment.make_vec(num_envs)
         options: dict[str, Any] = {"tokenizer": policy.tokenizer, "group_size": config.group_size}
@@ -303,11 +311,12 @@ class ReinforcementLearning(Stage):
             "metrics": self.metrics,
             "pretraining_steps": self.pretraining.steps if self.pretraining else 0,
             "scaler": self.scaler.state_dict() if self.scaler else None,
+            "returns": list(self.fragments.returns) if self.fragments else [],
         }
 
     def _restore(self, policy: Policy, algorithm: Algorithm) -> int:
         """Return the iterations done, with everything as it was then where there is a checkpoint."""
-        self.metrics = {}
+        self.metrics, self._returns = {}, []
         self.kl_coef = self.config.kl_coef
         restored = self.context.load_checkpoint()
         if restored is None:
@@ -316,11 +325,19 @@ class ReinforcementLearning(Stage):
         load_weights(policy, state["policy"])
         algorithm.load_state_dict(state["algorithm"])
         self.kl_coef, self.metrics = state["kl_coef"], state["metrics"]
+        self._returns = state["returns"]
         if self.pretraining is not None:
             self.pretraining.steps = state["pretraining_steps"]
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         return done
+
+
+def _kl_metrics(rollout: Rollout, ref_logprobs: Tensor) -> Metrics:
+    """Return the KL to the reference, by two estimators, in nats per row."""
+    named = {"kl": kl_k1, "kl_k3": kl_k3}
+    each = {name: estimate(rollout.logprobs, ref_logprobs) for name, estimate in named.items()}
+    return {name: float(kl[rollout.mask].sum()) / len(rollout) for name, kl in each.items()}
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rltk.errors import UserError
@@ -31,6 +32,18 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
     if algorithm.needs_groups and context.environment.spaces() is not None:
         fix = "choose an algorithm with a critic; there are no prompts here"
         raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
+    if config.steps is not None:
+        _check_steps(config.steps, config.num_envs, context)
+
+
+def _check_steps(steps: int, num_envs: int, context: StageContext) -> None:
+    where = f"stages.{context.name}.steps"
+    if context.environment.spaces() is None:
+        raise UserError(where, "text is collected in episodes", fix="set episodes instead")
+    if steps % num_envs:
+        more = steps + num_envs - steps % num_envs
+        fix = f"set it to {more}, or num_envs to {math.gcd(steps, num_envs)}"
+        raise UserError(where, f"not a multiple of num_envs={num_envs}", got=steps, fix=fix)
 
 
 def check_group_size(name: str, group_size: int) -> None:
@@ -42,6 +55,17 @@ def check_group_size(name: str, group_size: int) -> None:
     if get_registry().get("algorithm", name).needs_groups and group_size < 2:
         fix = "set it to 2 or more; on control tasks choose an algorithm with a critic"
         raise UserError("group_size", f"{name!r} {_COMPARES}", got=group_size, fix=fix)
+
+
+def check_kl_target(kl_target: float | None, reference: object) -> None:
+    """Check that there is a KL to adapt the coefficient to.
+
+    :param reference: of the KL penalty.
+    :raises UserError: there is none.
+    """
+    if kl_target is not None and reference is None:
+        what, fix = "there is no reference to measure a KL to", "set rl.reference, or leave kl_target out"
+        raise UserError("kl_target", what, got=kl_target, fix=fix)
 
 
 def require_critic(algorithm: Algorithm | type[Algorithm], context: StageContext, policy: Policy) -> None:

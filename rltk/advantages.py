@@ -76,8 +76,9 @@ def leave_one_out_advantages(returns: Tensor, groups: Tensor) -> Tensor:
     :param returns: ``[B]`` undiscounted return of each episode.
     :param groups: ``[B]`` equal for episodes that answer one prompt.
     """
-    same, sizes = _companions(returns, groups)
-    return (returns - same @ returns / sizes) * sizes / (sizes - 1).clamp(min=1)
+    same, sizes = _companions(groups)
+    advantages = (returns.double() - same @ returns.double() / sizes) * sizes / (sizes - 1).clamp(min=1)
+    return advantages.to(returns)
 
 
 def group_relative_advantages(
@@ -95,15 +96,15 @@ def group_relative_advantages(
         centred returns of all episodes, or none (Liu et al. 2025, "Understanding R1-Zero-Like Training").
     :param epsilon: added to the deviation.
     """
-    same, sizes = _companions(returns, groups)
-    centred = returns - same @ returns / sizes
+    same, sizes = _companions(groups)
+    centred = returns.double() - same @ returns.double() / sizes
     if scale == "none":
-        return centred
+        return centred.to(returns)
     # The unbiased deviation, as in the other public implementations of GRPO.
     variance = same @ centred**2 / (sizes - 1).clamp(min=1)
     if scale == "batch":
         variance = (centred**2).sum() / max(len(returns) - 1, 1)
-    return centred / (variance.sqrt() + epsilon)
+    return (centred / (variance.sqrt() + epsilon)).to(returns)
 
 
 def lone_episodes(groups: Tensor) -> float:
@@ -140,8 +141,13 @@ def whiten(x: Tensor, mask: Tensor, *, epsilon: float = 1e-8) -> Tensor:
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """Return ``1 - Var(returns - values) / Var(returns)`` over the mask; 1 is a perfect critic."""
-    return 1.0 - masked_variance(returns - values, mask) / masked_variance(returns, mask).clamp(min=1e-8)
+    """Return ``1 - Var(returns - values) / Var(returns)`` over the mask; 1 is a perfect critic.
+
+    Where the returns are all the same there is nothing to explain, and it is 0.
+    """
+    variance = masked_variance(returns, mask)
+    unexplained = masked_variance(returns - values, mask) / variance.clamp(min=1e-8)
+    return torch.where(variance > 1e-8, 1.0 - unexplained, 0.0)
 
 
 def with_gae(rollout: Rollout, *, gamma: float, gae_lambda: float, normalize: bool) -> Rollout:
@@ -159,7 +165,10 @@ def _last_actions(mask: Tensor) -> Tensor:
     return mask & ~F.pad(mask[:, 1:], (0, 1))
 
 
-def _companions(returns: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``[B, B]`` 1 where two episodes share a group, and ``[B]`` the size of each one's group."""
-    same = (groups[:, None] == groups).to(returns)
+def _companions(groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``[B, B]`` 1 where two episodes share a group, and ``[B]`` the size of each one's group.
+
+    In float64, so that the mean of equal returns is no other number, whose rounding would be an advantage.
+    """
+    same = (groups[:, None] == groups).double()
     return same, same.sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rltk.advantages import explained_variance, masked_mean, masked_variance
-from rltk.losses import kl_k3
+from rltk.batching import micro_batches
+from rltk.losses import kl_k3, masked_sum
 from rltk.policy import Policy
 from rltk.types import Metrics, Rollout
 
@@ -62,7 +64,7 @@ class Diagnostics:
         mask = torch.cat([x.flatten() for x in self._masks])
         entries = {name: torch.cat([x.flatten() for x in parts]) for name, parts in self._entries.items()}
         logprobs, old_logprobs = entries.pop("logprobs"), entries.pop("old_logprobs")
-        ratio = torch.where(mask, torch.exp(logprobs - old_logprobs), 1.0)
+        ratio = torch.where(mask, torch.exp(logprobs - old_logprobs), 0.0)
         entries["approx_kl"] = kl_k3(old_logprobs, logprobs)
         low, high = self._clip
         if low is not None and high is not None:
@@ -94,15 +96,27 @@ def exact_kl(policy: Policy, rollout: Rollout) -> Callable[[], float]:
     """Remember the policy's distributions on some rows; return what measures how far it has moved since.
 
     :param rollout: rows evenly spread over it, with about 512 actions in all, are looked at.
-    :returns: a function that gives the mean exact KL(old || new) in nats an action.
+    :returns: a function that gives the mean exact KL(old || new) in nats per action.
     """
-    rows = max(1, min(len(rollout), _KL_ACTIONS // max(rollout.mask.shape[1], 1)))
-    sample = rollout.select(torch.arange(rows) * len(rollout) // rows)
-    old = policy.distribution_parameters(sample)
+    samples = _samples(rollout)
+    before = [policy.distribution_parameters(sample) for sample in samples]
 
     @torch.no_grad()
     def measure() -> float:
-        new = policy.distribution_parameters(sample)
-        return float(masked_mean(policy.kl_divergence(old, new), sample.mask))
+        after = [policy.distribution_parameters(sample) for sample in samples]
+        each = zip(samples, before, after, strict=True)
+        total = sum(masked_sum(policy.kl_divergence(old, new), sample.mask) for sample, old, new in each)
+        return float(total) / max(sum(sample.num_actions for sample in samples), 1)
 
     return measure
+
+
+def _samples(rollout: Rollout) -> list[Rollout]:
+    """Return rows evenly spread over a rollout with about ``_KL_ACTIONS`` actions, like lengths together."""
+    length = rollout.num_actions / max(len(rollout), 1)
+    rows = min(len(rollout), math.ceil(_KL_ACTIONS / max(length, 1)))
+    sample = rollout.select(torch.arange(rows) * len(rollout) // rows)
+    if sample.mask.numel() <= _KL_ACTIONS:
+        return [sample]
+    groups = micro_batches(sample.mask.sum(1).tolist(), _KL_ACTIONS)
+    return [sample.select(torch.tensor(group)) for group in groups]

@@ -26,8 +26,8 @@ def hessian_products(policy: Policy, batches: Sequence[Rollout]) -> Product:
     """Return ``v -> J' M J v``, exact.
 
     ``u -> J' u``, a backward pass, is linear in u, and what it gives for v differentiated by u is ``J v``
-    (Pearlmutter 1994; without it, as differentiating the KL's gradient by the weights, the product would cost
-    the derivative of J too, times a gradient that is 0).
+    (Townsend 2017, "A new trick for calculating Jacobian vector products"). Differentiating the KL's gradient
+    by the weights instead would also cost the derivative of J, times a gradient that is 0.
 
     :param batches: what the mean KL is taken over; the graph of a single one is kept from product to product.
     """

@@ -84,14 +84,14 @@ class Algorithm(Component, ABC):
     :param generator: source of randomness of the updates.
     :param auxiliary_loss: returns a loss to be added with the algorithm's own coefficient at every
         gradient step, such as the pretraining loss of PPO-ptx; None where nothing is added.
-    :raises UserError: the policy's weights are spread over processes.
+    :raises UserError: the policy's weights are spread over processes, or it lacks a critic that is needed.
     """
 
     kind = "algorithm"
     #: Whether it compares episodes that answer one prompt, so that group_size must be at least 2.
     needs_groups: ClassVar[bool] = False
     #: Whether it learns from the values of a critic: a policy without one is refused then, and otherwise no
-    #: critic is asked while rollouts are collected. Where an option decides, the constructor sets it.
+    #: critic is asked while rollouts are collected. Where an option decides, the constructor sets it first.
     needs_critic: bool = False
 
     def __init__(
@@ -103,6 +103,7 @@ class Algorithm(Component, ABC):
         auxiliary_loss: Callable[[], Tensor] | None = None,
     ) -> None:
         require_whole([*policy.actor_parameters(), *policy.critic_parameters()], f"algorithm {self.name}")
+        require_critic(self, policy, "policy.critic")
         self.config = config
         self.policy = policy
         self.generator = generator
@@ -113,7 +114,8 @@ class Algorithm(Component, ABC):
         """Improve the policy on one rollout.
 
         :param progress: share of the training done, in [0, 1); for schedules.
-        :raises NonFiniteError: before any weight changes, when a loss or gradient is not finite.
+        :raises NonFiniteError: a loss or gradient is not finite; the gradient step that would have used it
+            is not taken, those before it in the same update are.
         """
 
     @abstractmethod
@@ -123,6 +125,22 @@ class Algorithm(Component, ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+
+
+def require_critic(algorithm: Algorithm | type[Algorithm], policy: Policy, where: str) -> None:
+    """Require a critic where the algorithm learns from one.
+
+    :param algorithm: its class, before it is made; or itself, where an option of it decides.
+    :param where: what to blame in the error.
+    :raises UserError: the policy has none.
+    """
+    if algorithm.needs_critic and not policy.critic_parameters():
+        from rltk.errors import UserError
+
+        what = f"{algorithm.name!r} learns from a critic, and this policy has none"
+        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
+        fix += "baseline: none"
+        raise UserError(where, what, fix=fix)
 
 
 class RewardModel(Component, ABC):

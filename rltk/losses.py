@@ -32,6 +32,8 @@ def clipped_surrogate(
 ) -> Tensor:
     """Return the negative clipped surrogate of each entry (Schulman et al. 2017, equation 7).
 
+    It is differentiable once, by ``logprobs`` alone.
+
     :param logprobs: log-probabilities now, of actions or of whole responses; any shape.
     :param clip_range: how far below 1 the ratio counts, and above where ``clip_range_high`` is None; None:
         any ratio counts in full.
@@ -43,13 +45,6 @@ def clipped_surrogate(
         logprobs, _surrogate_and_slope, (old_logprobs, advantages), (clip_range, high)
     )
     return losses
-
-
-def clipped_surrogate_loss(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, *, clip_range: float
-) -> Tensor:
-    """Return the negative clipped surrogate, summed (Schulman et al. 2017, equation 7)."""
-    return masked_sum(clipped_surrogate(logprobs, old_logprobs, advantages, clip_range=clip_range), mask)
 
 
 def policy_gradient_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
@@ -68,7 +63,7 @@ def clipped_value_error(
     """Return half the squared error of the critic at each entry; the worse of it and its clipped form.
 
     The clipped form lets values move at most ``clip_range`` from the old ones (PPO's reference
-    implementation); None leaves it out.
+    implementation); None leaves it out. Differentiable once, by ``values`` alone.
     """
 
     errors: Tensor = _Elementwise.apply(values, _value_error_and_slope, (old_values, returns), (clip_range,))
@@ -96,9 +91,9 @@ def ppo_loss(
     Schulman et al. 2017, equation 9, with the sign of a loss. The sum of :func:`clipped_surrogate`,
     :func:`clipped_value_error` and entropy over the mask, as one step of automatic differentiation.
 
-    :param now: what the policy says of the batch; what the sum can be differentiated by, once.
+    :param now: the policy's evaluation of the batch; the sum is differentiable once, by its three tensors.
     :param batch: with advantages and returns.
-    :returns: the sum; surrogate and value error of each entry, which nothing is learned from.
+    :returns: the sum; then, for logging and without a gradient, surrogate and value error of each entry.
     """
     loss: tuple[Tensor, Tensor, Tensor] = _PPOLoss.apply(
         now.logprobs,
@@ -149,7 +144,7 @@ def _surrogate_and_slope(
     ratio = xp.exp(logprobs - old_logprobs)
     loss = -advantages * ratio
     if low is None or high is None:
-        return loss, loss
+        return loss, xp.asarray(loss, copy=True)
     clipped = -advantages * xp.clip(ratio, 1.0 - low, 1.0 + high)
     return xp.maximum(loss, clipped), xp.where(clipped > loss, 0.0, loss)
 

@@ -56,9 +56,10 @@ def test_gae_equals_the_sum_over_residuals_of_each_episode():
 
 def test_with_lambda_1_the_advantage_is_the_discounted_return_less_the_value():
     rewards, values, bootstrap, mask = ragged_batch()
-    _, returns = generalized_advantage_estimation(
+    advantages, returns = generalized_advantage_estimation(
         rewards, values, bootstrap, mask, gamma=GAMMA, gae_lambda=1.0
     )
+    torch.testing.assert_close(advantages, torch.where(mask, returns - values, 0.0))
     for row in range(4):
         tail = bootstrap[row].item()
         for t in reversed(range(int(mask[row].sum()))):
@@ -91,6 +92,11 @@ def test_explained_variance_of_perfect_useless_and_harmful_critics():
     assert explained_variance(returns, returns, mask) == 1.0
     assert explained_variance(torch.zeros(1, 4), returns, mask) == pytest.approx(0.0)
     assert explained_variance(-returns, returns, mask) == pytest.approx(-3.0)
+
+
+def test_there_is_nothing_to_explain_in_returns_that_are_all_the_same():
+    returns, mask = torch.full((1, 4), 2.5), torch.ones(1, 4, dtype=torch.bool)
+    assert explained_variance(torch.tensor([[2.0, 3.0, 2.5, 2.5]]), returns, mask) == 0.0
 
 
 def test_the_mean_over_an_empty_mask_is_zero():
@@ -134,6 +140,16 @@ def test_leave_one_out_advantages_by_hand():
     # Group 7: 1, 2, 9 against means of the others 5.5, 5, 1.5; group 8: 4 against 6 and back.
     expected = [-4.5, -2.0, -3.0, 7.5, 2.0, 0.0, 0.0, 0.0]
     assert leave_one_out_advantages(RETURNS, GROUPS).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 5, 6, 7])
+@pytest.mark.parametrize("level", [0.1, 1000.1, -10_000.1])
+def test_equal_returns_give_no_advantage_not_even_by_rounding(size, level):
+    returns, groups = torch.full((size,), level), torch.zeros(size, dtype=torch.int64)
+    assert not leave_one_out_advantages(returns, groups).any()
+    for scale in ("group", "batch", "none"):
+        advantages = group_relative_advantages(returns, groups, scale=scale)
+        assert not advantages.any() and advantages.dtype == torch.float32
 
 
 def test_group_relative_advantages_by_hand():

@@ -11,7 +11,6 @@ from rltk.losses import (
     adapted_kl_coef,
     categorical_kl,
     clipped_surrogate,
-    clipped_surrogate_loss,
     clipped_value_error,
     clipped_value_loss,
     kl_k1,
@@ -39,7 +38,8 @@ def batch():
 
 def test_the_clipped_surrogate_and_its_gradient(batch):
     logprobs = batch["logprobs"].requires_grad_()
-    loss = clipped_surrogate_loss(logprobs, batch["old"], batch["advantages"], batch["mask"], clip_range=0.2)
+    each = clipped_surrogate(logprobs, batch["old"], batch["advantages"], clip_range=0.2)
+    loss = masked_sum(each, batch["mask"])
     loss.backward()
     expected, gradient = 0.0, np.zeros(SHAPE)
     for i, j in np.argwhere(batch["mask"].numpy()):
@@ -50,6 +50,14 @@ def test_the_clipped_surrogate_and_its_gradient(batch):
         gradient[i, j] = -advantage * ratio if passes else 0.0
     assert loss.item() == pytest.approx(expected)
     np.testing.assert_allclose(logprobs.grad.numpy(), gradient, rtol=1e-6)
+
+
+def test_what_is_done_to_an_unclipped_surrogate_leaves_its_gradient_alone(batch):
+    logprobs = batch["logprobs"].requires_grad_()
+    loss = clipped_surrogate(logprobs, batch["old"], batch["advantages"], clip_range=None)
+    expected = loss.detach().clone()
+    loss.mul_(2.0).sum().backward()
+    torch.testing.assert_close(logprobs.grad, 2.0 * expected)
 
 
 def test_the_surrogate_may_be_clipped_further_up_than_down(batch):

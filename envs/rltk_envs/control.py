@@ -88,6 +88,11 @@ class Control(Environment):
             fix = f"pip install 'rltk[{extra}]'" if extra else str(error)
             what = "a package that it needs is not installed"
             raise UserError("environment.id", what, got=self.config.id, fix=fix) from error
+        except TypeError as error:
+            if not self.config.options:
+                raise
+            what, fix = f"{self.config.id} is not made with these: {error}", "leave out what it does not take"
+            raise UserError("environment.options", what, got=self.config.options, fix=fix) from error
 
 
 @hookimpl

@@ -49,8 +49,8 @@ class Reinforce(Algorithm):
     config: Config
 
     def __init__(self, config: Config, *, policy: Policy, generator: torch.Generator) -> None:
-        super().__init__(config, policy=policy, generator=generator)
         self.needs_critic = config.baseline == "value"
+        super().__init__(config, policy=policy, generator=generator)
         parameters = policy.actor_parameters()
         if self.needs_critic:
             parameters = [*parameters, *policy.critic_parameters()]

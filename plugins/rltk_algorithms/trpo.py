@@ -147,9 +147,10 @@ class TRPO(Algorithm):
     def _line_search(self, batches: list[Rollout], loss: float, gradient: Tensor, direction: Tensor) -> _Step:
         """Move the policy along ``direction``; back to where it was when no length is good enough.
 
-        The full step is the longest at which the quadratic model of the KL stays within ``max_kl`` (TRPO,
-        appendix C): ``sqrt(2 max_kl / (d F d))``. For an iterate d of conjugate gradient ``d F d`` is
-        ``d . (-g)``, converged or not, as its residual is orthogonal to it.
+        The full step has the length ``sqrt(2 max_kl / (d (F + damping I) d))`` (TRPO, appendix C): the
+        longest at which the quadratic model of the KL stays within ``max_kl``, less what damping takes off.
+        For an iterate d of conjugate gradient the denominator is ``d . (-g)``, converged or not, as the
+        residual is orthogonal to it.
         """
         parameters = self.policy.actor_parameters()
         before = [parameter.detach().clone() for parameter in parameters]

@@ -80,7 +80,7 @@ class Categoricals(ActionDistribution):
     def __init__(self, sizes: tuple[int, ...], shape: tuple[int, ...] = ()) -> None:
         self.sizes, self.shape = sizes, shape
         self.outputs = sum(sizes)
-        self._parts = [slice(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
+        self.parts = [slice(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
 
     def choose(
         self,
@@ -98,7 +98,7 @@ class Categoricals(ActionDistribution):
             return only.reshape(-1, *self.shape), logprobs
         actions = np.empty((len(outputs), len(self.sizes)), dtype=np.int64)
         logprobs = np.zeros(len(outputs), dtype=np.float32)
-        for index, part in enumerate(self._parts):
+        for index, part in enumerate(self.parts):
             drawn = None if uniforms is None else uniforms[:, index : index + 1]
             actions[:, index], chosen = _choose_category(outputs[:, part], drawn)
             logprobs += chosen
@@ -143,14 +143,14 @@ class DiagonalGaussian(ActionDistribution):
         """Return actions by inverse CDF with one uniform a component, or the mean."""
         noise = np.zeros_like(outputs)
         if stream is not None:
-            # Half a step away from 0, where the inverse normal distribution function is infinite.
-            uniforms = torch.from_numpy(stream.uniform(outputs.shape[1]) + 2.0**-54)
+            # Not quite 0 or 1, where the inverse normal distribution function is infinite.
+            uniforms = torch.from_numpy(np.clip(stream.uniform(outputs.shape[1]), 2.0**-54, 1 - 2.0**-53))
             noise = torch.special.ndtri(uniforms).numpy().astype(np.float32)
         logprobs = -(0.5 * noise**2 + log_std + _HALF_LOG_TWO_PI).sum(-1, dtype=np.float32)
         return outputs + np.exp(log_std) * noise, logprobs
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return densities over all components; see :meth:`ActionDistribution.logprobs_and_entropy`."""
+        """Return those of all components together; see :meth:`ActionDistribution.logprobs_and_entropy`."""
         mean, log_std = parameters.chunk(2, -1)
         return gaussian_logprobs_and_entropy(mean, log_std, actions.reshape(mean.shape))
 

@@ -70,7 +70,7 @@ class RandomPolicy(Baseline):
         return restrict(logits, None if batch.allowed is None else batch.allowed | ~batch.mask[..., None])
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and entropies ``[B, T]``; densities of Box actions."""
+        """Return log-probabilities and entropies ``[B, T]``; log-densities of Box actions."""
         return self.distribution.logprobs_and_entropy(parameters, actions)
 
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:

@@ -160,3 +160,15 @@ def test_a_control_task_has_no_groups(capsys: pytest.CaptureFixture[str]) -> Non
     said = refused(capsys, *CARTPOLE, *grouped, "--run", "run")
     assert said.startswith("stages.rl.algorithm.name: 'grpo' compares the answers")
     assert said.endswith("Fix: choose an algorithm with a critic; there are no prompts here.")
+
+
+def test_what_the_environment_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, *CARTPOLE, "environment.options={colour: 1}", "--run", "run")
+    assert said.startswith("environment.options: CartPole-v1 is not made with these: ")
+    assert "'colour'" in said and said.endswith("Fix: leave out what it does not take.")
+
+
+@pytest.mark.parametrize("size", ["0", "-1"])
+def test_layers_without_units(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, *CARTPOLE, f"rl.policy.hidden_sizes=[64, {size}]", "--run", "run")
+    assert "rl.policy.hidden_sizes" in said and "greater than 0" in said

@@ -89,7 +89,7 @@ NEEDING_A_CRITIC = ["rl.algorithm.name=ppo", "rl.algorithm.name=trpo", "rl.algor
 def test_an_algorithm_that_needs_a_critic_is_not_given_a_policy_without_one(
     algorithm, recipe, tmp_path, monkeypatch
 ):
-    words = r"stages\.rl\.policy\.critic: '\w+' learns from a critic, and this policy has none\. Fix: choose "
+    words = r"policy\.critic: '\w+' learns from a critic, and this policy has none\. Fix: choose "
     with pytest.raises(UserError, match=words):
         run(recipe, tmp_path / "run", algorithm, "rl.policy.critic=none", monkeypatch=monkeypatch)
 

@@ -57,7 +57,10 @@ class Perceptron(nn.Module):
         return functional.linear(x, weight, bias)
 
     def in_numpy(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-        """Return the network as it is now as a function of ``[N, inputs]``, without the cost of torch."""
+        """Return the network as a function of ``[N, inputs]``, without the cost of torch.
+
+        On a CPU it reads the weights where they are, so that it changes as they are trained.
+        """
         layers = self.numpy_layers()
         return lambda x: forward(layers, self.activation, x)[-1]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -33,8 +32,9 @@ def evaluate(
         return _gaussian(outputs, log_std, actions)
     if allowed is not None:
         outputs = np.where(allowed, outputs, outputs.dtype.type(-np.inf))
-    parts = [slice(*ends) for ends in pairwise(accumulate(distribution.sizes, initial=0))]
-    each = [_categorical(outputs[:, part], actions[:, index]) for index, part in enumerate(parts)]
+    each = [
+        _categorical(outputs[:, part], actions[:, index]) for index, part in enumerate(distribution.parts)
+    ]
     logprobs, entropies, derivatives = zip(*each, strict=True)
 
     def derivative(by_logprobs: Array | None, by_entropy: Array | None) -> tuple[Array, None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from gymnasium.spaces import Space
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ class MLPPolicy(Policy):
         path: str | None = Field(
             None, description="Folder of a saved policy, whose shape counts; null: new weights."
         )
-        hidden_sizes: tuple[int, ...] = Field((64, 64), description="Units of the hidden layers.")
+        hidden_sizes: tuple[PositiveInt, ...] = Field((64, 64), description="Units of the hidden layers.")
         activation: Activation = Field("tanh", description="What follows each hidden layer.")
         initial_weights: InitialWeights = Field(
             "orthogonal",
@@ -121,7 +121,7 @@ class MLPPolicy(Policy):
         return restrict(outputs, None if batch.allowed is None else batch.allowed | ~batch.mask[..., None])
 
     def logprobs_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and entropies ``[B, T]``; of a Gaussian, densities over all dimensions."""
+        """Return log-probabilities and entropies ``[B, T]``; of a Gaussian, those of whole actions."""
         return self.distribution.logprobs_and_entropy(parameters, actions)
 
     def kl_divergence(self, p: Tensor, q: Tensor) -> Tensor:

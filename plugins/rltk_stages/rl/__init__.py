@@ -38,7 +38,6 @@ from rltk_stages.rl.requirements import (
     check_group_size,
     check_kl_target,
     check_requirements,
-    require_critic,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +131,6 @@ class ReinforcementLearning(Stage):
         policy = self.policy = self._create_policy(config.policy)
         check_requirements(config, context, policy)
         algorithm = self._create_algorithm(policy)
-        require_critic(algorithm, context, policy)
         envs = self._create_envs(policy)
         start = self._restore(policy, algorithm)
         collected = self._collector(envs, policy, start, values=algorithm.needs_critic)

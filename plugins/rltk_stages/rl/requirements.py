@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rltk.errors import UserError
+from rltk.interfaces import require_critic
 from rltk.registry import get_registry
 
 if TYPE_CHECKING:
-    from rltk.interfaces import Algorithm
     from rltk.policy import Policy
     from rltk.runs import StageContext
 
@@ -28,7 +28,7 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
     if not policy.actor_parameters():
         fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
-    require_critic(algorithm, context, policy)
+    require_critic(algorithm, policy, f"{where}.policy.critic")
     if algorithm.needs_groups and context.environment.spaces() is not None:
         fix = "choose an algorithm with a critic; there are no prompts here"
         raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
@@ -66,16 +66,3 @@ def check_kl_target(kl_target: float | None, reference: object) -> None:
     if kl_target is not None and reference is None:
         what, fix = "there is no reference to measure a KL to", "set rl.reference, or leave kl_target out"
         raise UserError("kl_target", what, got=kl_target, fix=fix)
-
-
-def require_critic(algorithm: Algorithm | type[Algorithm], context: StageContext, policy: Policy) -> None:
-    """Require a critic where the algorithm learns from one.
-
-    :param algorithm: its class, before it is made; or itself, where an option of it decides.
-    :raises UserError: the policy has none.
-    """
-    if algorithm.needs_critic and not policy.critic_parameters():
-        what = f"{algorithm.name!r} learns from a critic, and this policy has none"
-        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
-        fix += "baseline: none"
-        raise UserError(f"stages.{context.name}.policy.critic", what, fix=fix)

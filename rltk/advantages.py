@@ -63,7 +63,7 @@ def episode_returns(rewards: Tensor, mask: Tensor) -> Tensor:
 
 
 def at_every_action(x: Tensor, mask: Tensor) -> Tensor:
-    """Return one number a row, ``[B]``, repeated at each of the row's actions, ``[B, T]``; 0 elsewhere."""
+    """Return one number per row, ``[B]``, repeated at each of the row's actions, ``[B, T]``; 0 elsewhere."""
     return torch.where(mask, x[:, None], 0.0)
 
 

@@ -64,7 +64,7 @@ class EpochSampler:
     """Says which rows each step takes: every row once an epoch, in an order that only (seed, epoch) decide.
 
     :param lengths: tokens in each row; rows of like length share a batch where ``bucketed``.
-    :param batch_size: rows a step; the last batch of an epoch may be smaller.
+    :param batch_size: rows per step; the last batch of an epoch may be smaller.
     :param bucketed: sort stretches of 16 batches by length before cutting them, to save padding.
     """
 

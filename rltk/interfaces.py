@@ -160,7 +160,7 @@ class RewardModel(Component, ABC):
 
     @abstractmethod
     def score(self, episodes: Sequence[Episode]) -> Any:
-        """Return for each episode one number, one number a response token, or None where unscorable."""
+        """Return for each episode one number, one number per response token, or None where unscorable."""
 
     def metrics(self) -> Mapping[str, float]:
         """Return what to log of the last :meth:`score` beside the scores themselves."""

@@ -48,7 +48,7 @@ def pack_documents(
 ) -> Tensor:
     """Join documents, EOS after each, and cut the stream into rows; only the last row may be padded.
 
-    :param length: tokens a row.
+    :param length: tokens per row.
     :param max_tokens: stop reading documents once this many tokens are there, and drop what is beyond.
     :returns: ``[N, length]`` int64, ``N`` is 0 where there is no token.
     """

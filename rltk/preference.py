@@ -30,7 +30,7 @@ def score_rows(
     Autocast is the caller's.
 
     :param rows: token ids: prompt, response, and EOS where the response ended by itself.
-    :param micro_batch_tokens: padded tokens a forward pass.
+    :param micro_batch_tokens: padded tokens per forward pass.
     :raises UserError: when a row is empty or longer than the model's context.
     """
     lengths = [len(row) for row in rows]

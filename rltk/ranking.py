@@ -73,7 +73,7 @@ def ranking_loss(scores: Tensor, pairs: Pairs) -> Tensor:
     Each ranking is one element of the batch: ``-1 / C(K, 2) * sum log sigmoid(score_w - score_l)`` over its
     pairs, so a prompt with nine responses counts as much as one with four. Ties drop out of the sum.
 
-    :param scores: ``[N]`` one score a response, of all rankings end to end.
+    :param scores: ``[N]`` one score per response, of all rankings end to end.
 
     Source: Ouyang et al. 2022, arXiv 2203.02155, equation 1.
     """
@@ -87,7 +87,7 @@ def pair_accuracy(scores: Tensor, pairs: Pairs) -> tuple[NDArray[np.float64], ND
 
     Equal scores count half: a model that says nothing scores 50 %.
 
-    :param scores: ``[N]`` one score a response.
+    :param scores: ``[N]`` one score per response.
     :returns: two arrays ``[num_groups]``.
     """
     margins = (scores[pairs.winners] - scores[pairs.losers]).sign().double().numpy()

@@ -12,7 +12,7 @@ from rltk.coroutines import gather_bounded
 from rltk.episode import Episode
 from rltk.interfaces import ComponentConfig, RewardModel
 
-#: One number, one number a response token, or None where the episode cannot be scored.
+#: One number, one number per response token, or None where the episode cannot be scored.
 Value = float | Sequence[float] | None
 
 

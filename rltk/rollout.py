@@ -81,7 +81,7 @@ def is_text(envs: VectorEnv) -> bool:
 
 @dataclass
 class _Trace:
-    """What was recorded: flat lists over all actions, and one entry an episode when it ended."""
+    """What was recorded: flat lists over all actions, and one entry per episode when it ended."""
 
     first_episode: int
     count: int

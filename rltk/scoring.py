@@ -12,7 +12,7 @@ from rltk.coroutines import resolve
 from rltk.episode import Episode
 from rltk.errors import NonFiniteError, UserError
 
-#: One number, one number a response token, or None for an episode that cannot be scored.
+#: One number, one number per response token, or None for an episode that cannot be scored.
 Score = float | list[float] | None
 Reward = TypeVar("Reward")
 
@@ -117,13 +117,13 @@ def _one_an_episode(scores: Any, count: int) -> Sequence[Any]:
     """Return as many values as there are episodes, or raise."""
     shape = _shape(scores)
     if shape is not None and len(shape) != 1:
-        fix = "return a 1-D array, or a list with one row a response, without padding"
+        fix = "return a 1-D array, or a list with one row per response, without padding"
         raise _Breach(f"it returned an array of shape {shape} for {count} episodes", fix=fix)
     if isinstance(scores, str | bytes | Mapping | Set) or not hasattr(scores, "__len__"):
-        what = "it must return a list with one score an episode"
+        what = "it must return a list with one score per episode"
         raise _Breach(what, got=_shown(scores), fix="return a list")
     if len(scores) != count:
-        fix = "return one score an episode, None where there is none"
+        fix = "return one score per episode, None where there is none"
         raise _Breach(f"it returned {len(scores)} scores for {count} episodes", fix=fix)
     values: Sequence[Any] = scores.tolist() if shape is not None else list(scores)
     return values
@@ -135,7 +135,7 @@ def _checked(value: Any, tokens: int) -> Score:
         return None
     shape = _shape(value)
     if shape is not None and len(shape) > 1:
-        fix = "give one number a response token, in one dimension"
+        fix = "give one number per response token, in one dimension"
         raise _Breach(f"a score is an array of shape {shape}", fix=fix)
     plain = value.tolist() if shape is not None else value
     if not isinstance(plain, Sequence) or isinstance(plain, str | bytes):

@@ -39,9 +39,9 @@ class TrainingConfig(ComponentConfig):
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW decay of the squared gradient average")
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW epsilon")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    batch_size: int = Field(32, ge=1, description="rows a gradient step")
+    batch_size: int = Field(32, ge=1, description="rows per gradient step")
     micro_batch_tokens: int = Field(
-        8192, ge=1, description="padded tokens a forward pass; less saves memory, the result is the same"
+        8192, ge=1, description="padded tokens per forward pass; less saves memory, the result is the same"
     )
 
 

@@ -42,7 +42,7 @@ def main(run: Path, overrides: list[str]) -> None:
     parts = example_parts(examples, tokenizer.pad_token_id, MICRO_BATCH_TOKENS)
     for stage in ("pretrain", "sft", "rl"):
         loss = mean_nll(load_causal_lm(run / f"stages/{stage}/policy", stage).eval(), parts)
-        print(f"{stage}: {loss:.3f} nats a token on {len(examples)} validation demonstrations")
+        print(f"{stage}: {loss:.3f} nats per token on {len(examples)} validation demonstrations")
     train, held_out = rankings("train"), rankings("validation")
     for size in sorted({len(ranking.rows) for ranking in held_out}):
         chosen = [ranking for ranking in held_out if len(ranking.rows) == size][:MOST_ROWS]

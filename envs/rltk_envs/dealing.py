@@ -106,7 +106,7 @@ class Dealer:
             return [int(seed) + slot for slot in range(self._num_slots)]
         if len(seed) != self._num_slots:
             what = f"a list of seeds must have one for each of the {self._num_slots} slots"
-            raise UserError("reset.seed", what, got=len(seed), fix="give one number, or one a slot")
+            raise UserError("reset.seed", what, got=len(seed), fix="give one number, or one per slot")
         return [None if one is None else int(one) for one in seed]
 
     def _known(self, seed: int | None) -> int:

@@ -34,7 +34,7 @@ def ask_allowed(
 def _checked(mask: Any, size: int) -> NDArray[np.bool_]:
     allowed = np.asarray(mask)
     if allowed.shape != (size,) or allowed.dtype != np.bool_:
-        what = f"it must return {size} booleans, one a token of the vocabulary"
+        what = f"it must return {size} booleans, one per token of the vocabulary"
         got = f"{allowed.dtype} of shape {allowed.shape}"
         raise UserError("environment.allowed_tokens", what, got=got, fix="return a bool array of that shape")
     if not allowed.any():

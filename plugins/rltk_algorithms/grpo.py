@@ -61,7 +61,7 @@ class GRPO(Algorithm):
             "constant", description="Whether the step size stays or falls linearly to 0 over the training."
         )
         epochs: int = Field(1, ge=1, description="Passes over each rollout.")
-        minibatch_size: int = Field(64, ge=1, description="Episodes a gradient step.")
+        minibatch_size: int = Field(64, ge=1, description="Episodes per gradient step.")
         scale_rewards: Literal["group", "batch", "none"] = Field(
             "group", description="Whose standard deviation advantages are divided by; none: Dr. GRPO."
         )

@@ -59,7 +59,7 @@ class PPO(Algorithm):
         minibatch_size: int = Field(
             64,
             ge=1,
-            description="Rows a gradient step: single steps for memoryless policies (mlp), else episodes.",
+            description="Rows per gradient step: single steps for memoryless policies (mlp), else episodes.",
         )
         clip_range: float = Field(0.2, gt=0, description="How far the ratio counts on either side of 1.")
         value_clip_range: float | None = Field(

@@ -59,7 +59,7 @@ class RLOO(Algorithm):
             "constant", description="Whether the step size stays or falls linearly to 0 over the training."
         )
         epochs: int = Field(1, ge=1, description="Passes over each rollout.")
-        minibatch_size: int = Field(64, ge=1, description="Episodes a gradient step.")
+        minibatch_size: int = Field(64, ge=1, description="Episodes per gradient step.")
         clip_range: float | None = Field(
             0.2, gt=0, description="How far a response's ratio counts on either side of 1; null: any way."
         )

@@ -49,7 +49,7 @@ class TRPO(Algorithm):
     class Config(ComponentConfig):
         """Options of TRPO."""
 
-        max_kl: float = Field(0.01, gt=0, description="Largest mean KL of a step, in nats an action.")
+        max_kl: float = Field(0.01, gt=0, description="Largest mean KL of a step, in nats per action.")
         cg_iterations: int = Field(10, ge=1, description="Conjugate gradient iterations.")
         damping: float = Field(0.1, ge=0, description="Added to the Fisher matrix's diagonal.")
         fisher: Literal["hessian", "gauss_newton"] = Field(
@@ -65,7 +65,7 @@ class TRPO(Algorithm):
         minibatch_size: int = Field(
             64,
             ge=1,
-            description="Rows a step of the critic: steps for memoryless policies (mlp), else episodes.",
+            description="Rows per step of the critic: steps for memoryless policies (mlp), else episodes.",
         )
         max_grad_norm: float = Field(1.0, gt=0, description="The critic's gradients are scaled to this norm.")
         adam_epsilon: float = Field(1e-5, gt=0, description="Epsilon of the critic's Adam.")

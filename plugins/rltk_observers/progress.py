@@ -1,4 +1,4 @@
-"""Live progress on stderr: bars with rate and remaining time, or one line a stage where nobody watches."""
+"""Live progress on stderr: bars with rate and remaining time, or one line per stage where nobody watches."""
 
 from __future__ import annotations
 

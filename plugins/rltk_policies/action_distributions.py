@@ -89,7 +89,7 @@ class Categoricals(ActionDistribution):
         stream: EpisodeStream | None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> Chosen:
-        """Return actions by inverse CDF with one uniform a component, or the likeliest."""
+        """Return actions by inverse CDF with one uniform per component, or the likeliest."""
         if allowed is not None:
             outputs = np.where(allowed, outputs, np.float32(-np.inf))
         uniforms = None if stream is None else stream.uniform(len(self.sizes))
@@ -140,7 +140,7 @@ class DiagonalGaussian(ActionDistribution):
         stream: EpisodeStream | None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> Chosen:
-        """Return actions by inverse CDF with one uniform a component, or the mean."""
+        """Return actions by inverse CDF with one uniform per component, or the mean."""
         noise = np.zeros_like(outputs)
         if stream is not None:
             # Not quite 0 or 1, where the inverse normal distribution function is infinite.

@@ -93,7 +93,7 @@ class RandomSession(MaskableSession):
         deterministic: bool = False,
         allowed: np.ndarray | None = None,
     ) -> Action:
-        """Choose one action a slot; see :meth:`rltk.policy.MaskableSession.act`."""
+        """Choose one action per slot; see :meth:`rltk.policy.MaskableSession.act`."""
         equal = np.broadcast_to(np.float32(0.0), (len(active), self.distribution.outputs))
         actions, logprobs = self.distribution.choose(
             equal, np.zeros(0, dtype=np.float32), None if deterministic else stream, allowed

@@ -39,7 +39,7 @@ class PreferenceModel(RewardModel):
         """Options of the preference_model reward."""
 
         path: str = Field("$RUN/stages/reward_model/model", description="folder of the trained reward model")
-        micro_batch_tokens: int = Field(16384, ge=1, description="padded tokens a forward pass")
+        micro_batch_tokens: int = Field(16384, ge=1, description="padded tokens per forward pass")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class PreferenceModel(RewardModel):
 
     @torch.no_grad()
     def score(self, episodes: Sequence[Episode]) -> list[float | None]:
-        """Return one number an episode, whatever the others are; None for an episode with no token at all.
+        """Return one number per episode, whatever the others are; None for an episode with no token at all.
 
         :raises UserError: when an episode is longer than the model's context.
         """

@@ -30,7 +30,7 @@ class WeightedSpec(ComponentSpec):
 
 
 class WeightedSum(RewardModel):
-    """Adds up rewards; a number and one number a token combine, the number being paid at the last token.
+    """Adds up rewards; a number and one number per token combine, the number being paid at the last token.
 
     The other parameters are collaborators of the parts, which get those that they name.
     """

@@ -63,7 +63,7 @@ class Pretrain(Stage):
         dropout: float | None = Field(
             None, ge=0, lt=1, description="every dropout rate; null: as the model has them"
         )
-        sequence_length: int = Field(128, ge=2, description="tokens a row")
+        sequence_length: int = Field(128, ge=2, description="tokens per row")
         pack: bool = Field(
             True, description="join documents to full rows; false: one a row, cut at sequence_length"
         )

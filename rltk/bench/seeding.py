@@ -15,7 +15,7 @@ class OneEpisodeEach(VectorWrapper):
     Left to themselves the slots would go on to further episodes, whose initial states depend on how long the
     former ones took, and so on the policy.
 
-    :param seeds: one initial state a slot.
+    :param seeds: one initial state per slot.
     """
 
     def __init__(self, envs: VectorEnv, seeds: Sequence[int]) -> None:

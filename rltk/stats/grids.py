@@ -44,7 +44,7 @@ def score_grid(
     all_seeds: Sequence[Hashable] | None = None,
     all_prompts: Sequence[Hashable] | None = None,
 ) -> Grid:
-    """Return ``[S, P, K]`` from one entry an episode; K is the most scores of one seed and prompt.
+    """Return ``[S, P, K]`` from one entry per episode; K is the most scores of one seed and prompt.
 
     To compare two policies, lay both out by the same ``all_seeds`` and ``all_prompts``.
 

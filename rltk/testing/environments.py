@@ -123,7 +123,7 @@ def observes_in_its_space(world: World) -> None:
 
 
 def answers_in_the_right_types(world: World) -> None:
-    """Rewards are floats and finite, the flags of ended episodes booleans, one a slot."""
+    """Rewards are floats and finite, the flags of ended episodes booleans, one per slot."""
     trial = play(world.vec())
     for name, answers, kind in (
         ("rewards", trial.rewards, np.floating),

@@ -128,7 +128,7 @@ class LinearSession(Session):
         active: np.ndarray,
         deterministic: bool = False,
     ) -> Action:
-        """Choose one action a slot by one uniform each."""
+        """Choose one action per slot by one uniform each."""
         features = self.policy.seen(observations)
         logits = self.policy.actor(features)
         cumulative = torch.softmax(logits.double(), -1).cumsum(-1)

@@ -61,7 +61,7 @@ def _per_component(algorithm: Options, environment: str) -> dict[str, float]:
     """Return TRPO's trust region and damping for a KL that is a mean over an action's components.
 
     rltk's, as the paper's, is the KL of whole actions: the sum over their components. sb3-contrib takes the
-    mean of what torch.distributions returns, which for a Gaussian is one number a component.
+    mean of what torch.distributions returns, which for a Gaussian is one number per component.
     """
     return {name: algorithm[name] / COMPONENTS[environment] for name in ("max_kl", "damping")}
 

@@ -160,5 +160,7 @@ def _axes(frame: Frame) -> str:
         parts.append(
             f'<text class="m c" x="{frame.x(tick):.1f}" y="{HEIGHT - _BOTTOM + 16}">{tick:.4g}</text>'
         )
-    parts.append(f'<text class="m e" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}">KL to sft, nats a response</text>')
+    parts.append(
+        f'<text class="m e" x="{WIDTH - RIGHT}" y="{HEIGHT - 6}">KL to sft, nats per response</text>'
+    )
     return "".join(parts)

@@ -186,7 +186,7 @@ def test_every_option_is_described_where_an_editor_looks() -> None:
     rl = schema["$defs"]["stage.rl"]["properties"]
     assert rl["episodes"] == {
         "default": 256,
-        "description": "Episodes a rollout.",
+        "description": "Episodes per rollout.",
         "minimum": 1,
         "type": "integer",
     }

@@ -116,7 +116,7 @@ def test_a_reward_gets_text_tokens_and_the_columns_of_the_row():
     ("reward", "message"),
     [
         (lambda episodes: [1.0, 2.0], "returned 2 scores for 1 episodes"),
-        (lambda episodes: 1.0, "must return a list with one score an episode, got 'float'"),
+        (lambda episodes: 1.0, "must return a list with one score per episode, got 'float'"),
         (lambda episodes: ["good"], "must be a number, a list of numbers or None, got 'good'"),
         (lambda episodes: [[0.5, 0.5, 0.5]], "gave 3 token rewards to a response of 1 tokens"),
     ],

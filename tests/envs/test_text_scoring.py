@@ -83,7 +83,7 @@ def paid_in(rollout):
 
 @pytest.mark.parametrize("of", REWARDS)
 def test_deferred_scores_are_those_of_stepping(of, policy):
-    """A score of one number a token is paid by stepping in one sum at the end."""
+    """A score of one number per token is paid by stepping in one sum at the end."""
     at_once, one_by_one = Counting(of), Counting(of)
     rollout = collect(make(at_once), policy, episodes=EPISODES, seed=2)
     paid = stepwise(make(one_by_one), policy)

@@ -48,7 +48,7 @@ def test_a_head_costs_no_pass_of_its_own(critic, monkeypatch):
     passes = count_passes(policy, monkeypatch)
     rollout = collect(make_envs(2, prompts=[[3, 4]], max_new_tokens=5), policy, episodes=2, seed=0)
     longest = rollout.mask.shape[1]
-    assert len(passes) == longest, "one pass a token; the first reads the prompts too"
+    assert len(passes) == longest, "one pass per token; the first reads the prompts too"
     policy.evaluate(rollout)
     assert len(passes) == 1 + longest
 

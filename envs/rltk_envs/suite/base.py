@@ -123,7 +123,7 @@ class SuiteEnvironment(Environment):
         return own if self.config.max_new_tokens is None else self.config.max_new_tokens
 
     def build_tokenizer(self) -> PreTrainedTokenizerBase:
-        """Return a tokenizer with one token a word."""
+        """Return a tokenizer with one token per word."""
         return self._tokenizer
 
     @cached_property

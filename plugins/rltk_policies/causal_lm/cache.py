@@ -1,4 +1,4 @@
-"""Keys and values of every attention layer, one row a slot, each row at a position of its own."""
+"""Keys and values of every attention layer, one row per slot, each row at a position of its own."""
 
 from __future__ import annotations
 

@@ -45,6 +45,6 @@ def allowed_at(batch: Rollout) -> Tensor | None:
 
 
 def lay_out(flat: Tensor, batch: Rollout) -> Tensor:
-    """Place one entry an action into ``[B, T, ...]`` of zeros."""
+    """Place one entry per action into ``[B, T, ...]`` of zeros."""
     laid_out = flat.new_zeros(*batch.mask.shape, *flat.shape[1:])
     return laid_out.index_put(batch.mask.nonzero(as_tuple=True), flat)

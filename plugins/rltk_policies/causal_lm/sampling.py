@@ -48,7 +48,7 @@ class Truncation:
 def choose_tokens(logits: Tensor, uniforms: Tensor, *, deterministic: bool) -> tuple[Tensor, Tensor]:
     """Return tokens ``[n]`` int64 and their log-probabilities ``[n]`` float32.
 
-    One uniform a row picks the first token whose cumulative probability exceeds it.
+    One uniform per row picks the first token whose cumulative probability exceeds it.
 
     :param logits: ``[n, V]`` float32 of the distribution to sample from; minus infinity is never taken.
     :param uniforms: ``[n]`` float64 in [0, 1), on the CPU.

@@ -1,4 +1,4 @@
-"""Token-by-token acting: one forward pass a step, over the newest token of every slot and all new text."""
+"""Token-by-token acting: one forward pass per step, over the newest token of every slot and all new text."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CausalLMSession(MaskableSession):
         deterministic: bool = False,
         allowed: NDArray[np.bool_] | None = None,
     ) -> Action:
-        """Sample one token a slot; see :meth:`rltk.policy.MaskableSession.act`."""
+        """Sample one token per slot; see :meth:`rltk.policy.MaskableSession.act`."""
         tokens, length = _text(observations)
         if self._cache is None:
             self._cache = SlotCache(self.num_envs, self._checked_width(tokens.shape[1]))

@@ -33,7 +33,7 @@ class MLPSession(MaskableSession):
         deterministic: bool = False,
         allowed: np.ndarray | None = None,
     ) -> Action:
-        """Choose one action a slot; see :meth:`rltk.policy.MaskableSession.act`.
+        """Choose one action per slot; see :meth:`rltk.policy.MaskableSession.act`.
 
         Without values: those of a whole rollout take little longer than those of one step.
         """

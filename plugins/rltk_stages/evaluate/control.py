@@ -48,7 +48,7 @@ def _episodes(context: StageContext, config: Any, policy: Policy, *, determinist
 
 
 def _measured(context: StageContext, name: str, scores: Tensor) -> dict[str, Any]:
-    """Return the mean of one score an episode and its interval, under ``name`` and ``name_ci``."""
+    """Return the mean of one score per episode and its interval, under ``name`` and ``name_ci``."""
     returns = scores.double().cpu().numpy()
     generator = numpy_generator(context.seed, "bootstrap", name)
     low, high = cluster_bootstrap_interval(returns, np.ones(len(returns)), generator=generator)

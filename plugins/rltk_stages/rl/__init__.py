@@ -69,11 +69,11 @@ class ReinforcementLearning(Stage):
             None, description="Policy whose nearness the KL penalty keeps; null: no penalty."
         )
         iterations: int = Field(50, ge=1, description="Rollouts to collect and learn from.")
-        episodes: int = Field(256, ge=1, description="Episodes a rollout.")
+        episodes: int = Field(256, ge=1, description="Episodes per rollout.")
         steps: int | None = Field(
             None,
             ge=1,
-            description="Steps a rollout, all slots together, in place of whole episodes (not for text).",
+            description="Steps per rollout, all slots together, in place of whole episodes (not for text).",
         )
         num_envs: int = Field(64, ge=1, description="Environment slots stepped side by side.")
         group_size: int = Field(1, ge=1, description="Episodes that share a prompt (text only).")
@@ -86,9 +86,9 @@ class ReinforcementLearning(Stage):
         )
         kl_horizon: int = Field(10_000, ge=1, description="Episodes over which kl_coef adapts.")
         pretraining_rows: int = Field(
-            4, ge=1, description="Corpus rows a gradient step, where the algorithm has a ptx_coef above 0."
+            4, ge=1, description="Corpus rows per gradient step, where the algorithm has a ptx_coef above 0."
         )
-        pretraining_length: int = Field(128, ge=2, description="Tokens a corpus row.")
+        pretraining_length: int = Field(128, ge=2, description="Tokens per corpus row.")
         pretraining_pack: bool = Field(
             True, description="Join documents to full rows; false: one a row, as the model was pretrained."
         )

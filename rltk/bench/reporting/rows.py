@@ -1,4 +1,4 @@
-"""The summary as CSV: one number a row, so that any program can pick out what it wants."""
+"""The summary as CSV: one number per row, so that any program can pick out what it wants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokenizer: one token a word, nothing lost."""
+"""The tokenizer: one token per word, nothing lost."""
 
 from transformers import AutoTokenizer
 

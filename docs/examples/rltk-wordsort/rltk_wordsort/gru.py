@@ -156,7 +156,7 @@ class GRUSession(rltk.Session):
         active: np.ndarray,
         deterministic: bool = False,
     ) -> rltk.Action:
-        """Choose one token a slot; see :meth:`rltk.Session.act`."""
+        """Choose one token per slot; see :meth:`rltk.Session.act`."""
         began = stream.positions == 0
         self.state[torch.from_numpy(began)] = 0.0
         self.read[began] = 0

@@ -35,7 +35,7 @@ class Raft(rltk.Algorithm):
         learning_rate: float = Field(0.003, gt=0, description="Adam step size.")
         keep: float = Field(0.25, gt=0, le=1, description="Share of the episodes to learn from.")
         epochs: int = Field(2, ge=1, description="Passes over them.")
-        minibatch_size: int = Field(32, ge=1, description="Episodes a gradient step.")
+        minibatch_size: int = Field(32, ge=1, description="Episodes per gradient step.")
         max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
         max_tokens_per_batch: int = Field(8192, ge=1, description="Padded size of a forward pass.")
 
@@ -73,7 +73,7 @@ class Raft(rltk.Algorithm):
         }
 
     def _step(self, batch: rltk.Rollout) -> float:
-        """Take one gradient step and return the loss in nats an action."""
+        """Take one gradient step and return the loss in nats per action."""
         parts = [batch.select(rows) for rows in batch.micro_batches(self.config.max_tokens_per_batch)]
         step = gradient_step(
             self.optimizer,

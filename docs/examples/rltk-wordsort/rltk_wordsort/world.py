@@ -51,7 +51,7 @@ class WordSort(rltk.Environment):
         return gym.make_vec("rltk_envs:rltk/TextGeneration-v0", num_envs=num_envs, **options)
 
     def build_tokenizer(self) -> PreTrainedTokenizerBase:
-        """Return a tokenizer with one token a word."""
+        """Return a tokenizer with one token per word."""
         from tokenizers import Tokenizer, models, pre_tokenizers
         from transformers import PreTrainedTokenizerFast
 

@@ -115,7 +115,7 @@ class TemplateNameSession(rltk.Session):
         active: np.ndarray,
         deterministic: bool = False,
     ) -> rltk.Action:
-        """Choose one action a slot; see :meth:`rltk.Session.act`."""
+        """Choose one action per slot; see :meth:`rltk.Session.act`."""
         policy = self.policy
         features = _features(torch.as_tensor(np.asarray(observations), device=policy.device), 1)
         logits = policy.actor(features)

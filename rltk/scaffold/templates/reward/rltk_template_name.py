@@ -24,7 +24,7 @@ class TemplateNameReward(rltk.RewardModel):
     config: Config
 
     def score(self, episodes: Sequence[rltk.Episode]) -> list[float | None]:
-        """Return one number an episode; None would leave an episode out of the update."""
+        """Return one number per episode; None would leave an episode out of the update."""
         return [self._score(episode) for episode in episodes]
 
     def _score(self, episode: rltk.Episode) -> float:

@@ -213,7 +213,10 @@ def require_finite(rollout: Rollout, where: str) -> None:
     :raises NonFiniteError: naming what is not finite.
     """
     for name in ("rewards", "values", "logprobs"):
-        numbers = getattr(rollout, name)[rollout.mask]
+        everywhere = getattr(rollout, name)
+        if bool(torch.isfinite(everywhere).all()):
+            continue
+        numbers = everywhere[rollout.mask]
         bad = numbers[~torch.isfinite(numbers)]
         if len(bad):
             what = f"{name} of {len(bad)} of {len(numbers)} actions are not finite"

@@ -17,6 +17,7 @@ from rltk.config import load_recipe
 from rltk.errors import NonFiniteError, UserError
 from rltk.fragments import FragmentCollector
 from rltk.models import save_model
+from rltk.normalization import RewardScaler
 from rltk.registry import load_plugins
 from rltk.runs import train
 from rltk_algorithms.ppo import PPO
@@ -150,6 +151,25 @@ def test_the_return_is_still_that_of_the_latest_episodes_after_resuming(
     monkeypatch.setattr(FragmentCollector, "collect", collecting)
     train(recipe, tmp_path / "run", resume=True)
     assert len(extended) == 1 and extended[0] >= 2
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "gamma"), [("name: a2c", 0.99), ("name: a2c, gamma: 0.5", 0.5), ("name: ppo", 1.0)]
+)
+def test_rewards_are_scaled_by_the_discount_of_the_algorithm_given_or_not(
+    algorithm: str, gamma: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discounts: list[float] = []
+    scale = RewardScaler.scale
+    monkeypatch.setattr(
+        RewardScaler, "scale", lambda self, *batch: discounts.append(self.gamma) or scale(self, *batch)
+    )
+    stage = f"{{stage: rl, policy: {{name: mlp}}, algorithm: {{{algorithm}}}, normalize_rewards: true, "
+    stage += "iterations: 1, steps: 8, num_envs: 2}"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"environment: {{name: gymnasium, id: CartPole-v1}}\nstages: {{rl: {stage}}}\n")
+    train(load_recipe(recipe), tmp_path / "run")
+    assert discounts == [gamma]
 
 
 @pytest.mark.parametrize("rollout", [[], ["rl.steps=null", "rl.episodes=6"]], ids=["fragments", "episodes"])

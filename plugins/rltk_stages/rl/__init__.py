@@ -117,6 +117,8 @@ class ReinforcementLearning(Stage):
     reward: RewardModel | None = None
     #: What collects fragments; None where whole episodes are collected.
     fragments: FragmentCollector | None = None
+    #: What brings rewards to a common scale, by the algorithm's discount; None where they stay as they are.
+    scaler: RewardScaler | None = None
     #: The loss of PPO-ptx; None where the algorithm has no ptx_coef above 0.
     pretraining: PretrainingLoss | None = None
     #: Returns of the latest episodes before the run was interrupted.
@@ -131,6 +133,8 @@ class ReinforcementLearning(Stage):
         policy = self.policy = self._create_policy(config.policy)
         check_requirements(config, context, policy)
         algorithm = self._create_algorithm(policy)
+        if config.normalize_rewards:
+            self.scaler = RewardScaler(getattr(algorithm.config, "gamma", 1.0))
         envs = self._create_envs(policy)
         start = self._restore(policy, algorithm)
         collected = self._collector(envs, policy, start, values=algorithm.needs_critic)
@@ -252,13 +256,6 @@ class ReinforcementLearning(Stage):
             if (kept := self.policy.reference(wanted)) is not None:
                 return kept
         return self._create_policy(spec).requires_grad_(False)
-
-    @cached_property
-    def scaler(self) -> RewardScaler | None:
-        """What brings rewards to a common scale, by the algorithm's discount."""
-        if not self.config.normalize_rewards:
-            return None
-        return RewardScaler(float(self.config.algorithm.options.get("gamma", 1.0)))
 
     def _create_policy(self, spec: ComponentSpec) -> Policy:
         context = self.context

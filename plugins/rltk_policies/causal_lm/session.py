@@ -141,6 +141,9 @@ class CausalLMSession(MaskableSession):
         last = slots[:0] if apart or not groups else groups.pop()
         for group in groups:
             self._forward(cache, slots[:0], group, followers, tokens, length)
+            # Known before the next pass, which may look for the positions that nothing is kept in.
+            reached = [other for reader in group.tolist() for other in (reader, *followers[reader])]
+            self._cached[reached] = length[reached] - 1
         hidden = self._forward(cache, slots, last, followers, tokens, length)
         self._cached[slots] = length[slots]
         return hidden[: len(slots)]

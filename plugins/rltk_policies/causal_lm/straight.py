@@ -103,9 +103,16 @@ class StraightTrunk:
         trunk, slots = self.trunk, shared.slots
         n, read, prefill, size = shared.newest, shared.read, slots.prefill, trunk.head_dim
         buffer = slots.cache.buffer(index, heads, trunk.key_heads, parts=2)
-        buffer.view(-1, size).index_copy_(0, shared.places, heads[:read, trunk.heads :].reshape(-1, size))
+        taken, new = buffer.view(-1, size), heads[:read, trunk.heads :].reshape(-1, size)
         if prefill is not None:
+            before = n * 2 * trunk.key_heads
+            taken.index_copy_(0, shared.places[before:], new[before:])
+            # The newest tokens come last: this copies over their places.
             share_read(prefill, buffer[0], buffer[1])
+            places, new = shared.places[:before], new[:before]
+        else:
+            places = shared.places
+        taken.index_copy_(0, places, new)
         keys, values = buffer[:, :n].flatten(1, 2)[:, :, : slots.mask.shape[-1]]
         queries = heads[:n, : trunk.heads].reshape(-1, trunk.heads // trunk.key_heads, size)
         scores = torch.baddbmm(shared.mask, queries, keys.transpose(1, 2), alpha=block.scaling)

@@ -180,14 +180,7 @@ def test_samples_of_one_prompt_are_drawn_from_what_follows_it(kind, onednn, monk
     if onednn:
         monkeypatch.setattr(products, "_FEWEST_UNITS", 1)
     texts = [[5, 6, 7, 8], [5, 6, 7, 8], [9, 10], [5, 6, 7, 8], [11]]
-    policy = make_policy(kind)
-    world = World(policy, texts)
-    for _ in range(20):
-        action = world.act()
-        expected = next_logprobs(policy.model, world.texts, "right").gather(1, action.actions[:, None])[:, 0]
-        torch.testing.assert_close(action.logprobs, expected, atol=1e-5, rtol=0)
-        for slot in range(5):
-            world.texts[slot].append(int(action.actions[slot]))
+    assert_acts_as_the_model(make_policy(kind), texts, steps=20)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "gpt_neox"])
@@ -212,6 +205,32 @@ def test_what_is_new_is_read_in_the_pass_that_acts_or_in_several_where_it_is_muc
     assert reads[1:] == [16, 16, 16 + 6]
     assert torch.equal(together.actions, in_parts.actions)
     torch.testing.assert_close(together.logprobs, in_parts.logprobs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_pass_reads_is_still_there_after_the_next_has_read_shorter_texts(kind, monkeypatch):
+    monkeypatch.setattr(session_module, "_READ_AT_ONCE", 40)
+    generator = numpy_generator("long and short")
+    long = words(generator, 40, 40)
+    texts = [long, *(words(generator, 3, 5) for _ in range(20)), [*long[:-1], 5]]
+    assert_acts_as_the_model(make_policy(kind), texts, steps=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_alike_but_for_their_last_token_keep_it_beside_a_longer_one(kind):
+    texts = [[5, 6, 7, 8], [5, 6, 7, 9], [11, 12, 13, 14, 15, 16, 17, 18, 19], [5, 6, 7, 10]]
+    assert_acts_as_the_model(make_policy(kind), texts, steps=3)
+
+
+def assert_acts_as_the_model(policy, texts, steps):
+    """Act a few steps, and compare the log-probabilities with those of the whole texts in transformers."""
+    world = World(policy, texts)
+    for _ in range(steps):
+        action = world.act()
+        expected = next_logprobs(policy.model, world.texts, "right").gather(1, action.actions[:, None])[:, 0]
+        torch.testing.assert_close(action.logprobs, expected, atol=1e-5, rtol=0)
+        for slot, text in enumerate(world.texts):
+            text.append(int(action.actions[slot]))
 
 
 def test_a_model_is_left_with_its_own_attention():

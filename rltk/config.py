@@ -278,7 +278,9 @@ def _variant(
     """Return a variant's options of the component itself, and what it sets by paths from the root."""
     key = ".".join(path[1:] if path[0] == "stages" else path)
     variants = tree.get("variants")
-    found = variants.get(key, {}).get(name, {}) if isinstance(variants, dict) else {}
+    found = {}
+    if isinstance(variants, dict) and isinstance(name, str):
+        found = variants.get(key, {}).get(name, {})
     found = copy.deepcopy(found) if isinstance(found, dict) else {}
     elsewhere = [(_from_root(option, tree), value) for option, value in found.items() if "." in str(option)]
     return {option: value for option, value in found.items() if "." not in str(option)}, elsewhere

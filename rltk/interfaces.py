@@ -261,7 +261,7 @@ class Environment(Component, ABC):
         from rltk.errors import UserError
 
         fix = "choose an environment that does, or drop the stage"
-        return UserError("environment", f"{self.name!r} has no {what}", fix=fix)
+        return UserError("environment", f"{self.name!r} lacks {what}", fix=fix)
 
 
 class Stage(Component, ABC):

@@ -228,5 +228,14 @@ def test_next_steps_follow_from_the_recipe():
     assert "rltk train runs/x/config.yaml seed=4" in steps
     assert "rltk train runs/x/config.yaml rl.algorithm.name=trpo" in steps
     assert 'rltk generate runs/x "a prompt of yours"' in steps
+    variants = {"rl.algorithm": {"a2c": {}, "ppo": {}}}
+    swapped = {"algorithm": {"name": "ppo"}, "stage": "rl"}
+    assert not any(
+        "algorithm.name" in command
+        for command, _ in next_steps({"stages": {"rl": swapped}, "variants": variants}, "runs/x")
+    )
+    own = {"algorithm": {"name": "trpo"}, "stage": "rl"}
+    steps = dict(next_steps({"stages": {"rl": own}, "variants": variants}, "runs/x"))
+    assert "rltk train runs/x/config.yaml rl.algorithm.name=a2c" in steps
     with_plugin = dict(next_steps({"seed": 3, "stages": STAGES}, "runs/x", ["mine.py"]))
     assert "rltk train runs/x/config.yaml -p mine.py seed=4" in with_plugin

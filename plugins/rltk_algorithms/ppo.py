@@ -185,7 +185,8 @@ class PPO(Algorithm):
 
     def _normalized(self, batch: Rollout) -> Rollout:
         assert batch.advantages is not None
-        if not self.config.normalize_advantages:
+        # One advantage less its mean would be 0, and nothing would be learned from it.
+        if not self.config.normalize_advantages or batch.num_actions == 1:
             return batch
         return batch.replace(advantages=whiten(batch.advantages, batch.mask))
 

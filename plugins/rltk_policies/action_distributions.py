@@ -165,10 +165,10 @@ def learnable_distribution(policy: str, space: spaces.Space[Any]) -> ActionDistr
     :param policy: whose name to give in errors.
     :raises UserError: there is none.
     """
-    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return DiagonalGaussian(space.shape[0])
     if not (sizes := choices(space)):
-        fix = "choose an environment with Discrete, MultiDiscrete or one-dimensional Box actions"
+        fix = "choose an environment with Discrete, MultiDiscrete or one-dimensional Box actions of floats"
         raise UserError("policy.name", f"{policy!r} cannot take these actions", got=space, fix=fix)
     if np.any(getattr(space, "start", 0)):
         fix = "wrap the environment in gymnasium.wrappers.TransformAction"

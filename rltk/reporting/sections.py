@@ -122,10 +122,14 @@ def next_steps(
         steps.append((f"rltk train {recipe} seed={seed + 1}", "see how much of the result was luck"))
     if "rl" in by_plugin:
         rl = by_plugin["rl"]
-        other = "ppo" if (stages[rl].get("algorithm") or {}).get("name") == "trpo" else "trpo"
-        steps.append(
-            (f"rltk train {recipe} {rl}.algorithm.name={other}", "swap the algorithm and nothing else")
-        )
+        name = (stages[rl].get("algorithm") or {}).get("name")
+        variants = (config.get("variants") or {}).get(f"{rl}.algorithm") or {}
+        # A run of a variant no longer knows the options of the algorithm that the recipe began with.
+        if name not in variants:
+            other = next(iter(variants), "ppo" if name == "trpo" else "trpo")
+            steps.append(
+                (f"rltk train {recipe} {rl}.algorithm.name={other}", "swap the algorithm and nothing else")
+            )
         if "reward_model" in by_plugin:
             steps.append(
                 (f"rltk train {recipe} {rl}.kl_coef=0", "drop the leash: watch reward rise and utility fall")

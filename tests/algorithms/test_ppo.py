@@ -192,6 +192,11 @@ def test_advantages_are_normalised_over_what_the_option_names(normalize_over, mo
     assert metrics["advantage_std"] == pytest.approx(raw.std())
 
 
+def test_a_mini_batch_of_one_action_keeps_its_advantage():
+    _, _, metrics = control_update(minibatch_size=1, normalize_over="minibatch")
+    assert metrics["gradient_steps"] == 23 and metrics["policy_loss"] != 0.0 and metrics["kl"] > 0.0
+
+
 @pytest.mark.parametrize(("memoryless", "gradient_steps"), [(True, 3), (False, 1)])
 def test_mini_batches_are_of_steps_where_the_policy_has_no_memory(memoryless, gradient_steps, monkeypatch):
     monkeypatch.setattr(LinearPolicy, "memoryless", memoryless)

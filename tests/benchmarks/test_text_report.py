@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import yaml
 
-from tests.benchmarks.text_algorithms import SETTINGS, derived_recipe
+from tests.benchmarks.text_algorithms import ALGORITHMS, derived_recipe
 from tests.benchmarks.text_report import COLOURS, Run, frontier, result_table, spread, write_report
 
 FINAL = {"utility": 0.5, "utility_greedy": 0.6, "win_rate": 0.66, "reward": 1.0, "kl": 1.5}
@@ -75,7 +75,7 @@ def test_the_recipe_goes_on_from_the_base_run(tmp_path: Path) -> None:
 
 
 def test_every_algorithm_has_a_colour() -> None:
-    assert set(SETTINGS) <= set(COLOURS)
+    assert set(ALGORITHMS) <= set(COLOURS)
 
 
 def test_a_point_of_the_curve_is_the_mean_of_as_many_episodes_whatever_the_rollouts(tmp_path: Path) -> None:

@@ -36,7 +36,19 @@ class TupleActions(World):
     action_space = spaces.Tuple([spaces.Discrete(2), spaces.Box(-1.0, 1.0, (1,))])
 
 
-for world in (DictObservations, TupleActions):
+class FiveActions(World):
+    action_space = spaces.Discrete(5)
+
+
+class TwoAndThreeActions(World):
+    action_space = spaces.MultiDiscrete([2, 3])
+
+
+class WholeNumbers(World):
+    action_space = spaces.Box(0, 5, (2,), np.int64)
+
+
+for world in (DictObservations, TupleActions, FiveActions, TwoAndThreeActions, WholeNumbers):
     gym.register(f"{world.__name__}-v0", world)
 
 
@@ -159,7 +171,7 @@ def test_a_control_task_has_no_groups(capsys: pytest.CaptureFixture[str]) -> Non
     grouped = ["rl.algorithm.name=grpo", "rl.group_size=4"]
     said = refused(capsys, *CARTPOLE, *grouped, "--run", "run")
     assert said.startswith("stages.rl.algorithm.name: 'grpo' compares the answers")
-    assert said.endswith("Fix: choose an algorithm with a critic; there are no prompts here.")
+    assert said.endswith("Fix: choose ppo, trpo, a2c or reinforce; there are no prompts here.")
 
 
 def test_what_the_environment_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,3 +184,37 @@ def test_what_the_environment_does_not_take(capsys: pytest.CaptureFixture[str]) 
 def test_layers_without_units(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, *CARTPOLE, f"rl.policy.hidden_sizes=[64, {size}]", "--run", "run")
     assert "rl.policy.hidden_sizes" in said and "greater than 0" in said
+
+
+def test_a_list_in_place_of_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "rl.algorithm.name" in refused(capsys, *CARTPOLE, "rl.algorithm.name=[ppo]", "--run", "run")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "policy.json"])
+@pytest.mark.parametrize("content", [None, "broken"])
+def test_a_saved_policy_that_cannot_be_read(
+    file: str, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*CARTPOLE, *FRAGMENTS, "--run", "whole") == 0
+    broken = Path("whole/stages/rl/policy") / file
+    broken.unlink()
+    if content is not None:
+        broken.write_text(content)
+    said = refused(capsys, *CARTPOLE, "rl.policy.path=whole/stages/rl/policy", "--run", "run")
+    missing = content is None and file == "policy.json"
+    assert said.startswith(
+        "policy.path: no saved mlp policy" if missing else f"policy.path: {file} cannot be read"
+    )
+
+
+def test_actions_of_the_same_sizes_that_mean_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    two = ["environment.id=TwoAndThreeActions-v0", *FRAGMENTS]
+    assert command(*CARTPOLE, *two, "--run", "two") == 0
+    other = ["environment.id=FiveActions-v0", "rl.policy.path=two/stages/rl/policy"]
+    said = refused(capsys, *CARTPOLE, *other, "--run", "run")
+    assert "saved for an environment with actions MultiDiscrete([2 3]), not Discrete(5)" in said
+
+
+def test_actions_that_are_whole_numbers_in_a_box(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, *CARTPOLE, "environment.id=WholeNumbers-v0", "--run", "run")
+    assert said.startswith("policy.name: 'mlp' cannot take these actions, got Box(")

@@ -257,12 +257,28 @@ def test_a_rollout_without_a_critic_differs_in_the_values_alone(tmp_path: Path) 
     [
         ("rl.group_size=1", r"^rl\.group_size: 'comparing' .*, got 1\. Fix: set it to 2 or more"),
         ("rl.kl_target=6", r"^rl\.kl_target: there is no reference to measure a KL to, got 6\.0"),
+        ("rl.episodes=8", r"^rl\.group_size: a rollout of 8 episodes .*, got 3\. Fix: set episodes to 9"),
         ("rl.steps=8", r"stages\.rl\.steps: text is collected in episodes\. Fix: set episodes instead"),
     ],
 )
 def test_what_text_refuses(text_recipe: Path, tmp_path: Path, override: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         train(load_recipe(text_recipe, [override]), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("rl.group_size=4", r"^stages\.rl\.group_size: there are no prompts to share, got 4"),
+        (
+            "rl.reward={name: length}",
+            r"^stages\.rl\.reward: the environment pays the rewards here, got 'length'",
+        ),
+    ],
+)
+def test_options_of_text_are_not_ignored(tmp_path: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        train(load_recipe("cartpole", [*SMALL, override]), tmp_path / "run")
 
 
 def test_steps_are_shared_out_evenly(tmp_path: Path) -> None:
@@ -274,6 +290,6 @@ def test_steps_are_shared_out_evenly(tmp_path: Path) -> None:
 def test_control_has_no_groups(tmp_path: Path) -> None:
     recipe = load_recipe("cartpole", [*SMALL, "rl.algorithm.name=comparing", "rl.group_size=4"])
     with pytest.raises(
-        UserError, match=r"stages\.rl\.algorithm\.name: 'comparing' .* choose an algorithm with"
+        UserError, match=r"stages\.rl\.algorithm\.name: 'comparing' .* choose ppo, trpo, a2c or"
     ):
         train(recipe, tmp_path / "run")

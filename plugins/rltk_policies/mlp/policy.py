@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from gymnasium.spaces import Space
 from pydantic import Field, PositiveInt
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -153,18 +154,24 @@ class MLPPolicy(Policy):
         (directory / SHAPE).write_text(json.dumps(options, indent=2) + "\n")
 
     def _load(self, folder: Path) -> None:
+        saved = _saved_options(folder)
+        apart = {
+            key: f"{key} {saved[key]}, not {here}"
+            for key, here in self._spaces.items()
+            if saved.get(key, here) != here
+        }
         try:
             self.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError as error:
-            saved = _saved_options(folder)
-            apart = [
-                f"{key} {saved[key]}, not {here}"
-                for key, here in self._spaces.items()
-                if saved.get(key, here) != here
-            ]
-            what = f"saved for an environment with {' and '.join(apart) or 'another shape'}"
+            shapes_fit = True
+        except RuntimeError:
+            shapes_fit = False
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(folder / WEIGHTS, error) from error
+        # Actions of the same sizes may mean something else; observations may have other bounds.
+        if not shapes_fit or "actions" in apart:
+            what = f"saved for an environment with {' and '.join(apart.values()) or 'another shape'}"
             fix = "choose the environment that it was trained in"
-            raise UserError("policy.path", what, got=str(folder), fix=fix) from error
+            raise UserError("policy.path", what, got=str(folder), fix=fix)
 
     def _features(self, batch: Rollout) -> Tensor:
         """Return what the networks read, ``[B, T, size]``."""
@@ -190,5 +197,13 @@ def _with_saved_shape(config: MLPPolicy.Config) -> MLPPolicy.Config:
 
 
 def _saved_options(folder: Path) -> dict[str, Any]:
-    options: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    try:
+        options: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder / SHAPE, error) from error
     return options
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    what, fix = f"{file.name} cannot be read: {error}", "save the policy again, or choose another folder"
+    return UserError("policy.path", what, got=str(file.parent), fix=fix)

@@ -102,7 +102,7 @@ class ReinforcementLearning(Stage):
 
         @model_validator(mode="after")
         def _consistent(self) -> ReinforcementLearning.Config:
-            propagate(check_group_size, self.algorithm.name, self.group_size)
+            propagate(check_group_size, self.algorithm.name, self.group_size, self.episodes)
             propagate(check_kl_target, self.kl_target, self.reference)
             return self
 

@@ -30,10 +30,23 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
     require_critic(algorithm, policy, f"{where}.policy.critic")
     if algorithm.needs_groups and context.environment.spaces() is not None:
-        fix = "choose an algorithm with a critic; there are no prompts here"
+        fix = "choose ppo, trpo, a2c or reinforce; there are no prompts here"
         raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
+    if context.environment.spaces() is not None:
+        _refuse_options_of_text(config, where)
     if config.steps is not None:
         _check_steps(config.steps, config.num_envs, context)
+
+
+def _refuse_options_of_text(config: Any, where: str) -> None:
+    fix = "leave it out; there is no text here"
+    if config.group_size > 1:
+        raise UserError(
+            f"{where}.group_size", "there are no prompts to share", got=config.group_size, fix=fix
+        )
+    if config.reward is not None:
+        what = "the environment pays the rewards here"
+        raise UserError(f"{where}.reward", what, got=config.reward.name, fix=fix)
 
 
 def _check_steps(steps: int, num_envs: int, context: StageContext) -> None:
@@ -46,15 +59,20 @@ def _check_steps(steps: int, num_envs: int, context: StageContext) -> None:
         raise UserError(where, f"not a multiple of num_envs={num_envs}", got=steps, fix=fix)
 
 
-def check_group_size(name: str, group_size: int) -> None:
+def check_group_size(name: str, group_size: int, episodes: int) -> None:
     """Check that an algorithm that compares answers gets several to a prompt, before anything runs.
 
     :param name: the algorithm's.
-    :raises UserError: it gets one.
+    :param episodes: of a rollout.
+    :raises UserError: it gets one, or rollouts do not hold whole groups.
     """
     if get_registry().get("algorithm", name).needs_groups and group_size < 2:
-        fix = "set it to 2 or more; on control tasks choose an algorithm with a critic"
+        fix = "set it to 2 or more; on control tasks choose ppo, trpo, a2c or reinforce"
         raise UserError("group_size", f"{name!r} {_COMPARES}", got=group_size, fix=fix)
+    if episodes % group_size:
+        more = episodes + group_size - episodes % group_size
+        what = f"a rollout of {episodes} episodes would cut a group apart"
+        raise UserError("group_size", what, got=group_size, fix=f"set episodes to {more}")
 
 
 def check_kl_target(kl_target: float | None, reference: object) -> None:

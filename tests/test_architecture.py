@@ -132,12 +132,6 @@ def test_the_public_names_exist() -> None:
         _ = rltk.no_such_name
 
 
-def test_the_version_is_the_distributions() -> None:
-    import rltk
-
-    assert rltk.__version__ == PYPROJECT["project"]["version"]
-
-
 @pytest.mark.parametrize("path", [*CORE, *PLUGIN_FILES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

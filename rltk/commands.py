@@ -36,8 +36,10 @@ def train(
     named = bool(arguments) and "=" not in arguments[0]
     if resume and run is None:
         raise UserError("--resume", "which run is not said", fix="add --run DIR")
-    if resume and not named and run is not None and (run / "config.yaml").is_file():
+    if resume and run is not None:
         default = str(run / "config.yaml")
+        if not Path(default).is_file():
+            raise UserError("--run", "no run is here", got=str(run), fix="leave --resume out to begin one")
     source, overrides = (arguments[0], arguments[1:]) if named else (default, arguments)
     read_recipe(source)  # a misspelt name is told before torch is loaded with the plugins
     with without_collection():

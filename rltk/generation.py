@@ -40,7 +40,12 @@ def generate(
     # nobody knows the truth about a prompt made up here: no reward
     material = {"prompts": [{"prompt": prompt}], "tokenizer": model.tokenizer, "reward": None}
     options: dict[str, Any] = {**material, **budget}
-    envs = create_environment(recipe, run_directory).make_vec(1, split="test", shuffle=False, **options)
+    environment = create_environment(recipe, run_directory)
+    if environment.max_turns > 1:
+        what = f"{environment.name!r} answers between a policy's turns, but not to a prompt made up here"
+        fix = "see stages/evaluate for what the policy said, or use rltk bench"
+        raise UserError(str(run_directory), what, fix=fix)
+    envs = environment.make_vec(1, split="test", shuffle=False, **options)
     rollout = collect(envs, model, episodes=1, seed=seed, deterministic=greedy)
     return rollout.episodes[0].response
 

@@ -59,6 +59,14 @@ def test_train_names_the_run_the_report_and_what_is_next(
     assert json.loads(Path("out/summary.json").read_text())["seed"] == 3
 
 
+def test_there_has_to_be_a_run_to_go_on_with(recipe_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for recipe in ([str(recipe_file)], []):
+        assert run("train", *recipe, "-p", str(TOY_PLUGIN), "--run", "none", "--resume") == 2
+        expected = "rltk: error: --run: no run is here, got 'none'. Fix: leave --resume out to begin one."
+        assert capsys.readouterr().err.splitlines() == [expected]
+    assert not Path("none").exists()
+
+
 def test_the_default_directory_is_under_runs(recipe_file: Path) -> None:
     assert train(recipe_file) == 0
     assert [path.name.startswith("toy-") for path in Path("runs").iterdir()] == [True]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(directory / "stages" / "pretrain" / "policy")
     tokenizer.save_pretrained(directory / "stages" / "pretrain" / "policy")
     return directory
+
+
+def test_where_the_environment_answers_in_between_there_is_one_clear_line(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "dialogue")
+    (tmp_path / "dialogue/config.yaml").write_text(CONFIG.replace("instruct", "dialogue"))
+    with pytest.raises(UserError, match="'dialogue' answers between a policy's turns"):
+        generate(tmp_path / "dialogue", "hello")
 
 
 def test_a_prompt_nobody_wrote_a_task_for_is_answered(run: Path) -> None:

@@ -226,7 +226,6 @@ def test_smoothing_is_a_centred_mean_that_skips_gaps():
 def test_next_steps_follow_from_the_recipe():
     steps = dict(next_steps({"seed": 3, "stages": STAGES}, "runs/x"))
     assert "rltk train runs/x/config.yaml seed=4" in steps
-    assert "rltk train runs/x/config.yaml rl.algorithm.name=trpo" in steps
     assert 'rltk generate runs/x "a prompt of yours"' in steps
     variants = {"rl.algorithm": {"a2c": {}, "ppo": {}}}
     swapped = {"algorithm": {"name": "ppo"}, "stage": "rl"}

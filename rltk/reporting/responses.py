@@ -65,12 +65,12 @@ def _answer(row: Mapping[str, Any]) -> str:
 
 
 def _measures(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line of numbers, a line of flags that are up and a line of flags that are down."""
+    """Yield a line of numbers, a line of what is true of the response and a line of what is not."""
     numbers = {key: n for key, n in ((key, finite(row.get(key))) for key in _NUMBERS) if n is not None}
     if numbers:
         yield " · ".join(f"{_NUMBERS[key]} <b>{fixed(number, 2)}</b>" for key, number in numbers.items())
     measures = {k: finite(v) for k, v in row.items() if k not in _DESCRIPTIVE and k not in _NUMBERS}
-    for sign, level in (("✓", 1.0), ("✗", 0.0)):
+    for answer, level in (("yes", 1.0), ("no", 0.0)):
         flags = [escape(key.replace("_", " ")) for key, value in measures.items() if value == level]
         if flags:
-            yield f"{sign} {', '.join(flags)}"
+            yield f"{answer}: {', '.join(flags)}"

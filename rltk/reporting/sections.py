@@ -125,12 +125,12 @@ def next_steps(
         name = (stages[rl].get("algorithm") or {}).get("name")
         variants = (config.get("variants") or {}).get(f"{rl}.algorithm") or {}
         # A run of a variant no longer knows the options of the algorithm that the recipe began with.
-        if name not in variants:
-            other = next(iter(variants), "ppo" if name == "trpo" else "trpo")
+        if variants and name not in variants:
+            other = next(iter(variants))
             steps.append(
                 (f"rltk train {recipe} {rl}.algorithm.name={other}", "swap the algorithm and nothing else")
             )
-        if "reward_model" in by_plugin:
+        if "reward_model" in by_plugin and stages[rl].get("kl_coef") != 0:
             steps.append(
                 (f"rltk train {recipe} {rl}.kl_coef=0", "drop the leash: watch reward rise and utility fall")
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -114,7 +113,7 @@ def exact_kl(policy: Policy, rollout: Rollout) -> Callable[[], float]:
 def _samples(rollout: Rollout) -> list[Rollout]:
     """Return rows evenly spread over a rollout with about ``_KL_ACTIONS`` actions, like lengths together."""
     length = rollout.num_actions / max(len(rollout), 1)
-    rows = min(len(rollout), math.ceil(_KL_ACTIONS / max(length, 1)))
+    rows = min(len(rollout), max(1, int(_KL_ACTIONS / max(length, 1))))
     sample = rollout.select(torch.arange(rows) * len(rollout) // rows)
     if sample.mask.numel() <= _KL_ACTIONS:
         return [sample]

@@ -103,11 +103,19 @@ class Algorithm(Component, ABC):
         auxiliary_loss: Callable[[], Tensor] | None = None,
     ) -> None:
         require_whole([*policy.actor_parameters(), *policy.critic_parameters()], f"algorithm {self.name}")
-        require_critic(self, policy, "policy.critic")
+        if self.needs_critic and not policy.critic_parameters():
+            raise self._critic_missing()
         self.config = config
         self.policy = policy
         self.generator = generator
         self.auxiliary_loss = auxiliary_loss
+
+    def _critic_missing(self) -> Exception:
+        from rltk.errors import UserError
+
+        what = f"{self.name!r} learns from a critic, and this policy has none"
+        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
+        return UserError("policy.critic", what, fix=f"{fix}baseline: none")
 
     @abstractmethod
     def update(self, rollout: Rollout, *, progress: float = 0.0) -> Metrics:
@@ -125,22 +133,6 @@ class Algorithm(Component, ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-
-
-def require_critic(algorithm: Algorithm | type[Algorithm], policy: Policy, where: str) -> None:
-    """Require a critic where the algorithm learns from one.
-
-    :param algorithm: its class, before it is made; or itself, where an option of it decides.
-    :param where: what to blame in the error.
-    :raises UserError: the policy has none.
-    """
-    if algorithm.needs_critic and not policy.critic_parameters():
-        from rltk.errors import UserError
-
-        what = f"{algorithm.name!r} learns from a critic, and this policy has none"
-        fix = "choose critic: detached_head, or an algorithm without a critic: rloo, grpo, or reinforce with "
-        fix += "baseline: none"
-        raise UserError(where, what, fix=fix)
 
 
 class RewardModel(Component, ABC):

@@ -82,12 +82,8 @@ def at_the_time_limit(num_envs, **options):
 def test_an_end_that_falls_on_the_time_limit_is_an_end():
     rollout = collect(at_the_time_limit(1), counter_policy(), episodes=2, seed=0)
     assert rollout.mask.sum(1).tolist() == [3, 3] and rollout.bootstrap.tolist() == [0.0, 0.0]
-    assert FragmentCollector(at_the_time_limit(1), counter_policy(), seed=0).collect(
-        6
-    ).bootstrap.tolist() == [
-        0.0,
-        0.0,
-    ]
+    fragments = FragmentCollector(at_the_time_limit(1), counter_policy(), seed=0).collect(6)
+    assert fragments.bootstrap.tolist() == [0.0, 0.0]
 
 
 def test_environments_may_reuse_the_array_of_their_observations():

@@ -104,15 +104,12 @@ class StraightTrunk:
         n, read, prefill, size = shared.newest, shared.read, slots.prefill, trunk.head_dim
         buffer = slots.cache.buffer(index, heads, trunk.key_heads, parts=2)
         taken, new = buffer.view(-1, size), heads[:read, trunk.heads :].reshape(-1, size)
+        newest = n * 2 * trunk.key_heads
         if prefill is not None:
-            before = n * 2 * trunk.key_heads
-            taken.index_copy_(0, shared.places[before:], new[before:])
-            # The newest tokens come last: this copies over their places.
+            taken.index_copy_(0, shared.places[newest:], new[newest:])
+            # Before the newest tokens, whose places it may copy over.
             share_read(prefill, buffer[0], buffer[1])
-            places, new = shared.places[:before], new[:before]
-        else:
-            places = shared.places
-        taken.index_copy_(0, places, new)
+        taken.index_copy_(0, shared.places[:newest], new[:newest])
         keys, values = buffer[:, :n].flatten(1, 2)[:, :, : slots.mask.shape[-1]]
         queries = heads[:n, : trunk.heads].reshape(-1, trunk.heads // trunk.key_heads, size)
         scores = torch.baddbmm(shared.mask, queries, keys.transpose(1, 2), alpha=block.scaling)

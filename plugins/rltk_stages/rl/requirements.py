@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rltk.errors import UserError
-from rltk.interfaces import require_critic
 from rltk.registry import get_registry
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ def check_requirements(config: Any, context: StageContext, policy: Policy) -> No
     if not policy.actor_parameters():
         fix = "choose mlp or causal_lm here; baselines belong in the evaluate stage"
         raise UserError(f"{where}.policy.name", f"{policy.name!r} has nothing to train", fix=fix)
-    require_critic(algorithm, policy, f"{where}.policy.critic")
     if algorithm.needs_groups and context.environment.spaces() is not None:
         fix = "choose ppo, trpo, a2c or reinforce; there are no prompts here"
         raise UserError(f"{where}.algorithm.name", f"{name!r} {_COMPARES}", fix=fix)
